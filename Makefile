@@ -1,0 +1,103 @@
+# `make` alone lists what there is. Written for GNU make 3.81 and newer, and for a machine that has
+# no more than Python 3.11, pip and make: uv comes from PyPI, every package from a hashed lock.
+
+SHELL := bash
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+# uv's own Python builds come from elsewhere than the package registries.
+export UV_PYTHON_DOWNLOADS := never
+# Whoever reaches PyPI through a mirror has told pip so; uv does not look there.
+ifdef PIP_INDEX_URL
+export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
+endif
+
+# The interpreters to try, one a line. `make PYTHON=/path/to/python3 ...` tries that one only.
+PYTHONS = $(if $(PYTHON),echo "$(PYTHON)",type -aP python3.11 python3 python3.12 python3.13 python3.14)
+UV := .venv/bin/uv
+NPM := $(shell command -v npm)
+
+.PHONY: help
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: demo
+demo: .venv/.setup ## Train a model at a simulated PhotoGPT and watch its signed webhook arrive
+	@.venv/bin/photogpt-webhooks demo
+
+.PHONY: test
+test: .venv/.dev $(if $(NPM),tests/node/node_modules/.installed) ## Set up and run every test (ARGS="-k fence" narrows it)
+	@.venv/bin/pytest $(ARGS)
+
+.PHONY: setup
+setup: .venv/.setup ## Make .venv, with the command in .venv/bin/photogpt-webhooks
+
+.PHONY: serve
+serve: .venv/.setup ## Run the service; its settings come from the environment or .env
+	@.venv/bin/photogpt-webhooks serve
+
+.PHONY: check
+check: .venv/.dev ## Lint, formatting, types and import contracts, in seconds
+	@failed=; for step in "ruff check" "ruff format --check" "mypy" "lint-imports --no-logo"; do \
+	  echo "- $$step"; .venv/bin/$$step || failed="$$failed  $$step;"; \
+	done; [ -z "$$failed" ] || { echo "Failed:$$failed" >&2; exit 1; }
+
+.PHONY: format
+format: .venv/.dev ## Format the code and repair what the linter can repair
+	@.venv/bin/ruff check --fix-only --quiet
+	@.venv/bin/ruff format
+
+.PHONY: openapi
+openapi: .venv/.setup ## Write openapi/service.yaml from the code
+	@.venv/bin/photogpt-webhooks openapi --output openapi/service.yaml
+
+COMPILE = $(UV) pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-header $(if $(UPGRADE),--upgrade)
+.PHONY: lock
+lock: .venv/.uv ## Recompile requirements/*.txt (UPGRADE=1 takes the newest versions)
+	@$(COMPILE) requirements/uv.in -o requirements/uv.txt
+	@$(COMPILE) pyproject.toml -o requirements/runtime.txt
+	@$(COMPILE) pyproject.toml --extra simulator --group build -c requirements/runtime.txt -o requirements/simulator.txt
+	@$(COMPILE) pyproject.toml --extra simulator --group dev -c requirements/simulator.txt -o requirements/dev.txt
+
+.PHONY: clean
+clean: ## Remove .venv, node_modules and caches; never data/
+	@rm -rf .venv dist tests/node/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# What follows are stamps: a file in .venv is newer than the lock that was installed last.
+
+# Without pip in it, where the interpreter has one: copying pip in takes longer than everything else here.
+.venv/.uv: requirements/uv.txt
+	@set -euo pipefail; while read -r python <&3; do \
+	  "$$python" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 || continue; \
+	  if "$$python" -m pip --python "$$python" --version >/dev/null 2>&1; then \
+	    option=--without-pip; pip=("$$python" -m pip --python .venv/bin/python); \
+	  elif "$$python" -c 'import ensurepip' >/dev/null 2>&1; then \
+	    option=; pip=(.venv/bin/python -m pip); \
+	  else continue; fi; \
+	  echo "- .venv with $$("$$python" --version)"; \
+	  "$$python" -m venv $$option .venv; \
+	  "$${pip[@]}" install --quiet --disable-pip-version-check --require-hashes -r $<; \
+	  touch $@; exit 0; \
+	done 3< <($(PYTHONS)); \
+	echo "No Python 3.11 or newer with venv and pip found; name one: make PYTHON=/path/to/python3 $(MAKECMDGOALS)" >&2; exit 1
+
+# Whoever has the development packages keeps them.
+.venv/.setup: .venv/.uv requirements/simulator.txt pyproject.toml
+	@set -e; lock=simulator; stamps=$@; if [ -e .venv/.dev ]; then lock=dev; stamps="$@ .venv/.dev"; fi; \
+	$(call install,$$lock,$$stamps)
+
+.venv/.dev: .venv/.uv requirements/dev.txt pyproject.toml
+	@set -e; $(call install,dev,$@ .venv/.setup)
+
+install = echo "- packages of requirements/$(1).txt"; \
+	$(UV) pip sync --quiet --python .venv/bin/python --require-hashes requirements/$(1).txt; \
+	$(UV) pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation -e .; \
+	touch $(2)
+
+# No npm, no signature test by the JavaScript verifier; the test itself says so, and CI insists.
+tests/node/node_modules/.installed: tests/node/package-lock.json
+	@echo "- packages of tests/node"
+	@(cd tests/node && npm ci --loglevel=error >/dev/null && touch node_modules/.installed) || echo "  npm failed; going on without" >&2

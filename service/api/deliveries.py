@@ -1,0 +1,89 @@
+"""`/v1/deliveries`: what was sent, what came of it, and when the next attempt is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+from starlette.responses import JSONResponse
+
+from service.api.dependencies import Authenticated, Paging, Parts, looks_like_id, page_of
+from service.api.responses import problems
+from service.api.schemas import DeliveryOut, Page
+from service.domain.delivery import DeliveryStatus
+from service.domain.egress import shown_url
+from service.domain.errors import NotFound
+from service.domain.event import rfc3339
+from service.storage.tables import Attempt, Delivery
+
+router = APIRouter(prefix="/v1/deliveries", tags=["Deliveries"])
+
+
+@router.get(
+    "", response_model=Page[DeliveryOut], summary="List deliveries, newest first", responses=problems(401, 422, 503)
+)
+async def list_deliveries(
+    parts: Parts,
+    caller: Authenticated,
+    page: Paging,
+    training_id: Annotated[str | None, Query(pattern=r"^trn_[0-9a-z]{26}$")] = None,
+    status: Annotated[DeliveryStatus | None, Query()] = None,
+) -> Response:
+    def read(unit: Any) -> Any:
+        rows = unit.outbox.page(
+            caller.tenant_id, training_id=training_id, status=status, before=page.before, limit=page.limit + 1
+        )
+        show = _shown(unit, rows)
+        return page_of(rows, page, lambda row: show[row.id], lambda row: str(row.id))
+
+    return JSONResponse(await parts.database.read(read))
+
+
+@router.get(
+    "/{delivery_id}",
+    response_model=DeliveryOut,
+    summary="Read a delivery with its attempts",
+    responses=problems(401, 404, 503),
+)
+async def get_delivery(delivery_id: str, parts: Parts, caller: Authenticated) -> Response:
+    def read(unit: Any) -> Any:
+        row = unit.outbox.get(caller.tenant_id, delivery_id) if looks_like_id(delivery_id) else None
+        if row is None:
+            raise NotFound("There is no such delivery.")
+        return _shown(unit, [row])[row.id]
+
+    return JSONResponse(await parts.database.read(read))
+
+
+def _shown(unit: Any, rows: Sequence[Delivery]) -> dict[str, dict[str, Any]]:
+    attempts = unit.outbox.attempts([row.id for row in rows])
+    urls = unit.outbox.callback_urls([row.callback_id for row in rows])
+    return {row.id: _delivery(row, shown_url(urls[row.callback_id]), attempts[row.id]) for row in rows}
+
+
+def _delivery(row: Delivery, url: str, attempts: Sequence[Attempt]) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "event_id": row.event_id,
+        "event_type": row.event_type,
+        "training_id": row.training_id,
+        "url": url,
+        "status": row.status,
+        "created_at": rfc3339(row.created_at),
+        "next_attempt_at": rfc3339(row.due_at) if row.due_at else None,
+        "finished_at": rfc3339(row.finished_at) if row.finished_at else None,
+        "attempts": [_attempt(attempt) for attempt in attempts],
+    }
+
+
+def _attempt(row: Attempt) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "number": row.number,
+        "started_at": rfc3339(row.started_at),
+        "duration_ms": row.duration_ms,
+        "status_code": row.status_code,
+        "error_class": row.error_class,
+        "excerpt": row.excerpt,
+    }

@@ -1,0 +1,165 @@
+"""Errors as `application/problem+json` (RFC 9457) with a stable `code`. The only place that maps errors to statuses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+from starlette.routing import Match
+
+from service.domain.errors import (
+    Conflict,
+    GatewayError,
+    IdempotencyMismatch,
+    InvalidRequest,
+    NotFound,
+    ShuttingDown,
+    StorageUnavailable,
+    Unauthenticated,
+    UpstreamRefused,
+    UpstreamUnreachable,
+)
+from service.telemetry.logging import get_logger
+
+_log = get_logger("api")
+
+MEDIA_TYPE = "application/problem+json"
+_STATUSES: Mapping[type[GatewayError], int] = {
+    InvalidRequest: 422,
+    IdempotencyMismatch: 422,
+    Unauthenticated: 401,
+    NotFound: 404,
+    Conflict: 409,
+    UpstreamUnreachable: 503,
+    StorageUnavailable: 503,
+    ShuttingDown: 503,
+}
+# PhotoGPT's refusals keep their status (DESIGN 5); any other status of its would say something about us.
+_RELAYED = frozenset({400, 401, 402, 403, 404, 409, 422, 429, 503})
+_RETRY_AFTER_OUTAGE = 5
+_CODES = {404: "not_found", 405: "method_not_allowed"}
+
+
+def problem(
+    status: int, code: str, detail: str, *, headers: Mapping[str, str] | None = None, **members: Any
+) -> JSONResponse:
+    """A problem response; `members` that are None are left out."""
+    content = {
+        "type": f"urn:photogpt-webhooks:problem:{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "code": code,
+        "detail": detail,
+        **{name: value for name, value in members.items() if value is not None},
+    }
+    return JSONResponse(content, status, dict(headers or {}), MEDIA_TYPE)
+
+
+def upstream_refusal(
+    status: int | None, message: str, retry_after: int | None, training: Any | None = None
+) -> JSONResponse:
+    """PhotoGPT said no: its status, its words, and the rejected training if one was stored."""
+    told = status or 502
+    return problem(
+        told if told in _RELAYED else 502,
+        UpstreamRefused.code,
+        message or f"PhotoGPT refused the request with HTTP {told}.",
+        headers=_retry(retry_after),
+        upstream={"status": told, "message": message},
+        training=training,
+    )
+
+
+def upstream_unreachable(detail: str, training: Any | None = None) -> JSONResponse:
+    return problem(503, UpstreamUnreachable.code, detail, headers=_retry(_RETRY_AFTER_OUTAGE), training=training)
+
+
+def install(app: FastAPI) -> None:
+    """Turn every error of `app` into a problem, the framework's own included."""
+    app.add_exception_handler(GatewayError, _gateway_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _defect)
+
+
+async def _gateway_error(_request: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, UpstreamRefused):
+        return upstream_refusal(error.status, error.message, error.retry_after)
+    if isinstance(error, UpstreamUnreachable):
+        return upstream_unreachable(error.detail)
+    if not isinstance(error, GatewayError):
+        raise error
+    status = next((status for kind, status in _STATUSES.items() if isinstance(error, kind)), 500)
+    headers = {}
+    if isinstance(error, Unauthenticated):
+        headers["www-authenticate"] = "Bearer"
+    if isinstance(error, StorageUnavailable | ShuttingDown):
+        headers = _retry(_RETRY_AFTER_OUTAGE)
+    if isinstance(error, StorageUnavailable):
+        _log.warning("storage_unavailable", cause=type(error.__cause__).__name__)
+    if isinstance(error, Conflict):
+        headers = _retry(error.retry_after)
+    errors = [_field(error.pointer, error.detail)] if isinstance(error, InvalidRequest) else None
+    return problem(status, error.code, error.detail, headers=headers, errors=errors)
+
+
+async def _validation_error(_request: Request, error: Exception) -> JSONResponse:
+    """Names every wrong field; never repeats what was sent, which may be huge, secret or not even text."""
+    if not isinstance(error, RequestValidationError):
+        raise error
+    errors = [_field(_pointer(found["loc"]), _sentence(found)) for found in error.errors()]
+    named = ", ".join(sorted({found["pointer"] for found in errors}))
+    return problem(422, InvalidRequest.code, f"The request is not valid: see {named}.", errors=errors[:20])
+
+
+async def _http_error(request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, HTTPException):
+        raise error
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["allow"] = ", ".join(_allowed(request))
+    code = _CODES.get(error.status_code, "http_error")
+    detail = "There is no such route." if error.status_code == HTTPStatus.NOT_FOUND else str(error.detail)
+    return problem(error.status_code, code, detail, headers=headers)
+
+
+async def _defect(_request: Request, _error: Exception) -> JSONResponse:
+    # The framework logs the traceback; the caller learns nothing of our inside.
+    return problem(500, "internal_error", "Something went wrong on our side.")
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods of all routes on this path: the framework names only those of the first."""
+    methods: set[str] = set()
+    for route in request.app.routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            methods |= set(getattr(route, "methods", None) or ())
+    return sorted(methods)
+
+
+def _field(pointer: str, detail: str) -> dict[str, str]:
+    return {"pointer": pointer, "detail": detail}
+
+
+def _pointer(location: Sequence[int | str]) -> str:
+    """`("body", "callback", "url")` as `/callback/url`; a header or parameter by its name."""
+    where, *path = [str(part)[:64] for part in location]
+    if where == "body":
+        return "/" + "/".join(part.replace("~", "~0").replace("/", "~1") for part in path)
+    return path[-1] if path else where
+
+
+def _sentence(found: Mapping[str, Any]) -> str:
+    return {
+        "missing": "This field is required.",
+        "extra_forbidden": "There is no such field.",
+    }.get(str(found["type"]), str(found["msg"]).removeprefix("Value error, ")[:200] + ".")
+
+
+def _retry(seconds: int | None) -> dict[str, str]:
+    return {} if seconds is None else {"retry-after": str(max(1, seconds))}

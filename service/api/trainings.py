@@ -1,0 +1,150 @@
+"""`/v1/trainings`: start, read, list and cancel."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from starlette.responses import JSONResponse
+
+from service.api.dependencies import Authenticated, Paging, Parts, looks_like_id, page_of
+from service.api.problems import upstream_refusal, upstream_unreachable
+from service.api.responses import problems
+from service.api.schemas import Page, TrainingOut, TrainRequestIn
+from service.domain.errors import InvalidRequest, NotFound
+from service.domain.training import Status
+from service.trainings.request import CallbackRequest, Outcome, OutcomeKind, TrainRequest
+from service.trainings.resource import training_resource
+
+router = APIRouter(prefix="/v1/trainings", tags=["Trainings"])
+
+_LONGEST_IDEMPOTENCY_KEY = 255
+
+
+@router.post(
+    "",
+    status_code=202,
+    response_model=TrainingOut,
+    summary="Train a model and watch it",
+    description="Triggers PhotoGPT once, and watches the model until it is ready or deleted. A request for a model that "
+    "is being trained joins that training. `submitting` means that PhotoGPT's answer was lost: the model is read "
+    "instead, and the event tells the rest.",
+    responses={200: {"model": TrainingOut, "description": "Joined: the model is already being trained."}}
+    | problems(400, 401, 402, 403, 404, 408, 409, 413, 415, 422, 429, 502, 503),
+)
+async def start_training(
+    body: TrainRequestIn,
+    parts: Parts,
+    caller: Authenticated,
+    idempotency_key: Annotated[
+        str | None, Header(description="Any text of yours; the same request with it is answered once, for 24 h.")
+    ] = None,
+) -> Response:
+    parts.lifecycle.refuse_while_draining()
+    request = TrainRequest(body.model_id, _callback(body), body.metadata, _key(idempotency_key))
+    return _answer(await parts.intake.start(caller, request), parts.clock.now())
+
+
+@router.get(
+    "",
+    response_model=Page[TrainingOut],
+    summary="List trainings, newest first",
+    responses=problems(401, 422, 503),
+)
+async def list_trainings(
+    parts: Parts,
+    caller: Authenticated,
+    page: Paging,
+    status: Annotated[Status | None, Query()] = None,
+    model_id: Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_-]{1,128}$")] = None,
+) -> Response:
+    def read(unit: Any) -> Any:
+        rows = unit.trainings.page(
+            caller.tenant_id, status=status, model_id=model_id, before=page.before, limit=page.limit + 1
+        )
+        callbacks = unit.trainings.callbacks([row.id for row in rows])
+        return page_of(rows, page, lambda row: training_resource(row, callbacks[row.id]), lambda row: str(row.id))
+
+    return JSONResponse(await parts.database.read(read))
+
+
+@router.get(
+    "/{training_id}",
+    response_model=TrainingOut,
+    summary="Read a training",
+    description="Has an ETag: send it as If-None-Match, and an unchanged training is a 304 without a body.",
+    responses={304: {"description": "Unchanged since that ETag."}} | problems(401, 404, 503),
+)
+async def get_training(training_id: str, request: Request, parts: Parts, caller: Authenticated) -> Response:
+    def read(unit: Any) -> Any:
+        row = unit.trainings.get(caller.tenant_id, training_id) if looks_like_id(training_id) else None
+        if row is None:
+            raise NotFound("There is no such training.")
+        return training_resource(row, unit.trainings.callbacks([row.id])[row.id])
+
+    response = JSONResponse(await parts.database.read(read), headers={"cache-control": "no-cache"})
+    etag = f'"{hashlib.sha256(bytes(response.body)).hexdigest()[:32]}"'
+    response.headers["etag"] = etag
+    if etag in [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]:
+        return Response(status_code=304, headers={"etag": etag, "cache-control": "no-cache"})
+    return response
+
+
+@router.delete(
+    "/{training_id}",
+    response_model=TrainingOut,
+    summary="Stop watching a training",
+    description="PhotoGPT offers no cancel: the training there goes on, but you hear nothing more of it.",
+    responses=problems(401, 404, 409, 503),
+)
+async def cancel_training(training_id: str, parts: Parts, caller: Authenticated) -> Response:
+    if not looks_like_id(training_id):
+        raise NotFound("There is no such training.")
+    return JSONResponse(await parts.cancellation.cancel(caller, training_id))
+
+
+def _callback(body: TrainRequestIn) -> CallbackRequest | None:
+    if body.callback_url is not None and body.callback is not None:
+        raise InvalidRequest("Send callback_url or callback, not both.", pointer="/callback_url", code="two_callbacks")
+    if body.callback_url is not None:
+        return CallbackRequest(body.callback_url, "/callback_url")
+    if body.callback is None:
+        return None
+    return CallbackRequest(body.callback.url, "/callback/url", tuple(body.callback.events), body.callback.secret)
+
+
+def _key(header: str | None) -> str | None:
+    """The Idempotency-Key, bare or as the quoted string of the IETF draft."""
+    if header is None:
+        return None
+    key = header.strip()
+    if len(key) > 1 and key[0] == key[-1] == '"':
+        key = key[1:-1]
+    if not (1 <= len(key) <= _LONGEST_IDEMPOTENCY_KEY and key.isascii() and key.isprintable()):
+        raise InvalidRequest("An Idempotency-Key has 1 to 255 printable ASCII characters.", pointer="Idempotency-Key")
+    return key
+
+
+def _answer(outcome: Outcome, now: datetime) -> Response:
+    headers = {"idempotent-replayed": "true"} if outcome.replayed else {}
+    match outcome.kind:
+        case OutcomeKind.REFUSED:
+            response = upstream_refusal(outcome.status, outcome.message, outcome.retry_after, outcome.training)
+        case OutcomeKind.UNREACHABLE:
+            response = upstream_unreachable(outcome.message, outcome.training)
+        case OutcomeKind.ACCEPTED | OutcomeKind.JOINED:
+            response = JSONResponse(outcome.training, 202 if outcome.kind is OutcomeKind.ACCEPTED else 200)
+            response.headers["location"] = outcome.training["urls"]["self"] if outcome.training else ""
+            response.headers["retry-after"] = str(_seconds_to_next_poll(outcome, now))
+    response.headers.update(headers)
+    return response
+
+
+def _seconds_to_next_poll(outcome: Outcome, now: datetime) -> int:
+    due = (outcome.training or {}).get("next_poll_at")
+    return max(1, math.ceil((datetime.fromisoformat(due) - now).total_seconds())) if due else 1
+
+

@@ -1,0 +1,176 @@
+"""The composition root: settings in, wired components out; for the server, the command line and the tests alike."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from service.claimloop import ClaimLoop
+from service.clock import Clock
+from service.domain.errors import ConfigurationError
+from service.domain.training import Rules
+from service.lifecycle import Lifecycle
+from service.outbound import Outbound, tls_context
+from service.photogpt.client import PhotoGPT
+from service.settings import Settings
+from service.storage.database import Database
+from service.storage.migrations import migrate
+from service.telemetry.logging import get_logger
+from service.tenancy import Tenancy
+from service.trainings.cancellation import Cancellation
+from service.trainings.intake import Intake
+from service.trainings.poller import Poller
+from service.trainings.record import Recorder
+from service.vault import Vault, new_master_key
+from service.webhooks.dispatcher import Dispatcher
+from service.webhooks.sender import Sender
+
+_log = get_logger("bootstrap")
+
+_UPSTREAM_BODY_LIMIT = 256 * 1024
+_RECEIVER_BODY_LIMIT = 16 * 1024  # DESIGN 7
+# Below the 30 s that Kubernetes grants a Pod (failure model 2.4, SIGTERM).
+DRAIN_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Components:
+    settings: Settings
+    clock: Clock
+    database: Database
+    photogpt: PhotoGPT
+    sender: Sender
+    tenancy: Tenancy
+    intake: Intake
+    cancellation: Cancellation
+    poller: Poller
+    dispatcher: Dispatcher
+    polls: ClaimLoop[Any]
+    deliveries: ClaimLoop[Any]
+    lifecycle: Lifecycle
+
+    @property
+    def loops(self) -> tuple[ClaimLoop[Any], ...]:
+        return (self.polls, self.deliveries)
+
+    async def drain(self) -> None:
+        """Take and claim nothing new; let triggers, polls and attempts under way finish. Safe to call twice."""
+        self.lifecycle.drain()
+        await asyncio.gather(self.intake.drain(DRAIN_SECONDS), *(loop.stop(DRAIN_SECONDS) for loop in self.loops))
+
+    async def close(self) -> None:
+        await self.photogpt.close()
+        await self.sender.close()
+        await self.database.close()
+
+
+def build(settings: Settings, clock: Clock, rng: random.Random) -> Components:
+    """Everything, wired; nothing started. `rng` must be cryptographically strong outside of tests."""
+    lease = timedelta(seconds=settings.lease)
+    database = Database(settings.database_url)
+    photogpt, sender = _clients(settings, clock)
+    tenancy = Tenancy(
+        database=database,
+        photogpt=photogpt,
+        vault=Vault(_master_key(settings, rng), rng),
+        clock=clock,
+        rng=rng,
+        own_key=settings.photogpt_api_key.get_secret_value() if settings.photogpt_api_key else None,
+        token=settings.token.get_secret_value() if settings.token else None,
+    )
+    shared = {"database": database, "tenancy": tenancy, "lease": lease, "clock": clock, "rng": rng}
+    recorder = Recorder(rng)
+    watching = {**shared, "photogpt": photogpt, "recorder": recorder, "rules": _rules(settings)}
+    poller = Poller(**watching)
+    dispatcher = Dispatcher(**shared, sender=sender, schedule=settings.schedule)
+    polls: ClaimLoop[Any] = ClaimLoop(
+        "poller", claim=poller.claim, work=poller.poll, slots=settings.polls_in_flight, clock=clock
+    )
+    deliveries: ClaimLoop[Any] = ClaimLoop(
+        "dispatcher",
+        claim=dispatcher.claim,
+        work=dispatcher.deliver,
+        slots=settings.deliveries_in_flight,
+        clock=clock,
+    )
+    database.on_outbox(deliveries.wake)
+    return Components(
+        settings=settings,
+        clock=clock,
+        database=database,
+        photogpt=photogpt,
+        sender=sender,
+        tenancy=tenancy,
+        intake=Intake(**watching, http_to_loopback=settings.on_loopback),
+        cancellation=Cancellation(database=database, recorder=recorder, clock=clock),
+        poller=poller,
+        dispatcher=dispatcher,
+        polls=polls,
+        deliveries=deliveries,
+        lifecycle=Lifecycle(),
+    )
+
+
+@asynccontextmanager
+async def running(components: Components) -> AsyncIterator[None]:
+    """Migrate, start the loops; at the end stop claiming, let what is under way finish, and close everything."""
+    before, now = await migrate(components.database)
+    if before != now:
+        _log.info("migrated", before=before, now=now)
+    moved = await components.poller.pull_in()
+    if moved:
+        _log.info("polls_pulled_in", trainings=moved)
+    for loop in components.loops:
+        loop.start()
+        loop.wake()
+    try:
+        yield
+    finally:
+        await components.drain()
+        await components.close()
+
+
+def _clients(settings: Settings, clock: Clock) -> tuple[PhotoGPT, Sender]:
+    tls = tls_context()
+    upstream: dict[str, Any] = {"timeout": settings.upstream_timeout, "body_limit": _UPSTREAM_BODY_LIMIT}
+    photogpt = PhotoGPT(
+        settings.photogpt_base_url,
+        reads=Outbound(**upstream, keep_alive=True, clock=clock, tls=tls),
+        triggers=Outbound(**upstream, keep_alive=False, clock=clock, tls=tls),
+        clock=clock,
+    )
+    receivers = Outbound(
+        timeout=settings.attempt_timeout, body_limit=_RECEIVER_BODY_LIMIT, keep_alive=False, clock=clock, tls=tls
+    )
+    return photogpt, Sender(outbound=receivers, clock=clock)
+
+
+def _rules(settings: Settings) -> Rules:
+    return Rules(
+        poll_interval=timedelta(seconds=settings.poll_interval),
+        overdue_after=timedelta(seconds=settings.overdue_after),
+        expire_after=timedelta(seconds=settings.expire_after),
+    )
+
+
+def _master_key(settings: Settings, rng: random.Random) -> str:
+    """The key that seals keys and secrets; on SQLite made at the first start, beside the database."""
+    if settings.master_key is not None:
+        return settings.master_key.get_secret_value()
+    database = settings.sqlite_path
+    if database is None:
+        raise ConfigurationError("GATEWAY_MASTER_KEY is needed on PostgreSQL: make one with `photogpt-webhooks keygen`.")
+    path = database.with_name(database.name + ".master-key")
+    with suppress(FileExistsError):
+        # Exclusive and private from its first byte on.
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(new_master_key(rng) + "\n")
+        _log.info("master_key_made", path=str(path))
+    return path.read_text(encoding="ascii")

@@ -1,0 +1,136 @@
+"""What an answer of PhotoGPT means. Pure: an HTTP answer in, a value out.
+
+PhotoGPT documents an envelope (`{"status": "OK", "result": ...}` or `{"status": "NOK", "message", "err"}`), no error
+codes, and failures that are not JSON (openapi/photogpt.yaml; photogpt-facts 2 and 3). So nothing is taken on trust:
+what does not have the documented shape says nothing about the model, and decides nothing about the trigger.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from service.domain.backoff import parse_retry_after
+from service.domain.training import KeyRefused, ModelNotFound, Observation, Seen, Unreadable
+from service.outbound import Answer
+
+_LONGEST_MESSAGE = 500
+_LONGEST_STATUS = 64
+_LONGEST_TIMESTAMP = 64
+# Refusals that may come from something in between, before or after PhotoGPT acted: request timeout, too early,
+# client closed request (as proxies use 499).
+_UNCLEAR_4XX = frozenset({408, 425, 499})
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """PhotoGPT started the training."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """PhotoGPT did not start it, and said why; nothing runs. `status` is what the caller is answered with."""
+
+    status: int
+    message: str
+    retry_after: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NotReached:
+    """The request never got to PhotoGPT; nothing runs."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unclear:
+    """The training may run or not: only reading the model can tell."""
+
+    reason: str
+
+
+TriggerResult = Confirmed | Refused | NotReached | Unclear
+
+
+def model_reading(answer: Answer, model_id: str, now: datetime) -> Seen:
+    """What `GET /models/{id}` says."""
+    envelope = _envelope(answer)
+    if answer.status_code == 200:
+        return _model(envelope, model_id)
+    # Without PhotoGPT's envelope it is a CDN or a proxy that speaks, and neither knows keys or models.
+    if answer.status_code in (401, 403) and envelope is not None:
+        return KeyRefused()
+    if answer.status_code == 404 and envelope is not None:
+        return ModelNotFound()
+    return Unreadable(f"http_{answer.status_code}", parse_retry_after(answer.headers.get("retry-after"), now))
+
+
+def trigger_result(answer: Answer, now: datetime) -> TriggerResult:
+    """What `GET /models/{id}/train` says; the list of certain and unclear outcomes is DESIGN 5."""
+    code, envelope = answer.status_code, _envelope(answer)
+    if 200 <= code < 300:
+        return _success(envelope, code)
+    if code == 403 and envelope is None:
+        return NotReached("http_403")  # a CDN's page: PhotoGPT never saw the request (photogpt-facts 1)
+    if 400 <= code < 500 and code not in _UNCLEAR_4XX or code == 503 and envelope is not None:
+        retry_after = parse_retry_after(answer.headers.get("retry-after"), now)
+        return Refused(code, refusal_message(answer), retry_after)
+    return Unclear(f"http_{code}")
+
+
+def refusal_message(answer: Answer) -> str:
+    """PhotoGPT's own words, bounded; empty when it said nothing readable."""
+    envelope = _envelope(answer) or {}
+    for field in ("message", "err"):
+        if isinstance(envelope.get(field), str) and envelope[field].strip():
+            return clean_text(str(envelope[field]), _LONGEST_MESSAGE)
+    return ""
+
+
+def clean_text(text: str, limit: int) -> str:
+    """`text` without what a database or a terminal chokes on (NUL, lone surrogates, control characters), bounded."""
+    printable = "".join(character if character.isprintable() else " " for character in text[: limit * 2])
+    return printable.strip()[:limit]
+
+
+def _success(envelope: dict[str, Any] | None, code: int) -> TriggerResult:
+    outcome = str((envelope or {}).get("status", "")).upper()
+    if outcome == "OK":
+        return Confirmed()
+    if outcome == "NOK":
+        said = (envelope or {}).get("message")
+        return Refused(422, clean_text(said, _LONGEST_MESSAGE) if isinstance(said, str) else "")
+    return Unclear(f"http_{code}_without_envelope")
+
+
+def _model(envelope: dict[str, Any] | None, model_id: str) -> Observation | Unreadable:
+    if envelope is None or str(envelope.get("status", "")).upper() != "OK":
+        return Unreadable("not_an_ok_envelope")
+    result = envelope.get("result")
+    if not isinstance(result, dict):
+        return Unreadable("result_is_no_object")
+    if result.get("id", model_id) != model_id:
+        return Unreadable("foreign_model_id")
+    # PhotoGPT's own samples treat an absent status as an empty string (docs/training).
+    status, updated_at = result.get("status") or "", result.get("updatedAt")
+    if not isinstance(status, str):
+        return Unreadable("status_is_no_string")
+    if updated_at is not None and not isinstance(updated_at, str):
+        return Unreadable("updated_at_is_no_string")
+    return Observation(
+        clean_text(status, _LONGEST_STATUS), clean_text(updated_at, _LONGEST_TIMESTAMP) if updated_at else None
+    )
+
+
+def _envelope(answer: Answer) -> dict[str, Any] | None:
+    """The JSON object in the body, or None for anything else."""
+    if not answer.complete:
+        return None
+    try:
+        content = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) and "status" in content else None

@@ -1,0 +1,102 @@
+"""Calls PhotoGPT: read a model, trigger a training, try a key. Failures are values; nothing is repeated here."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from service.clock import Clock
+from service.domain.errors import UpstreamRefused, UpstreamUnreachable
+from service.domain.training import Observation, Seen, Unreadable
+from service.outbound import Answer, NoAnswer, Outbound
+from service.photogpt.answers import (
+    NotReached,
+    TriggerResult,
+    Unclear,
+    model_reading,
+    refusal_message,
+    trigger_result,
+)
+
+# Cloudflare refuses some libraries' default agents with its error 1010 (photogpt-facts 1).
+_USER_AGENT = "photogpt-webhooks/0.1"
+_OK = 200
+# What PhotoGPT's refusals are answered with (DESIGN 5); 401, 403 and 404 only count in its own envelope.
+_RELAYED = frozenset({400, 402, 409, 422, 429})
+
+
+class PhotoGPT:
+    """`reads` may keep connections; `triggers` must not, so that a trigger never goes over a stale one."""
+
+    def __init__(self, base_url: str, *, reads: Outbound, triggers: Outbound, clock: Clock) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._reads = reads
+        self._triggers = triggers
+        self._clock = clock
+
+    async def poll(self, key: str, model_id: str) -> Seen:
+        """What the model says now; whatever goes wrong is a value that says nothing about the model."""
+        seen, _ = await self._read_model(key, model_id)
+        return seen
+
+    async def baseline(self, key: str, model_id: str) -> Observation:
+        """The model before it is triggered, which also shows that key and model are good.
+
+        Raises UpstreamRefused with PhotoGPT's status and words, or UpstreamUnreachable: either way nothing was
+        triggered, and the caller may ask again.
+        """
+        seen, answer = await self._read_model(key, model_id)
+        if isinstance(seen, Observation):
+            return seen
+        raise _refusal(seen, answer, "the model")
+
+    async def check_key(self, key: str) -> None:
+        """Raises UpstreamRefused or UpstreamUnreachable unless PhotoGPT accepts the key."""
+        try:
+            answer = await self._reads.send("GET", f"{self._base_url}/models", _headers(key))
+        except NoAnswer as failure:
+            raise _refusal(Unreadable(str(failure)), None, "the key") from failure
+        if answer.status_code != _OK:
+            raise _refusal(model_reading(answer, "", self._clock.now()), answer, "the key")
+
+    async def trigger(self, key: str, model_id: str) -> TriggerResult:
+        """Start the training, once: at PhotoGPT this is a GET with a side effect, so it is never repeated."""
+        headers = {**_headers(key), "cache-control": "no-store"}
+        try:
+            answer = await self._triggers.send("GET", f"{self._model_url(model_id)}/train", headers)
+        except NoAnswer as failure:
+            reason = str(failure)
+            return Unclear(reason) if failure.sent else NotReached(reason)
+        return trigger_result(answer, self._clock.now())
+
+    async def close(self) -> None:
+        await self._reads.close()
+        await self._triggers.close()
+
+    async def _read_model(self, key: str, model_id: str) -> tuple[Seen, Answer | None]:
+        try:
+            answer = await self._reads.send("GET", self._model_url(model_id), _headers(key))
+        except NoAnswer as failure:
+            return Unreadable(str(failure)), None
+        return model_reading(answer, model_id, self._clock.now()), answer
+
+    def _model_url(self, model_id: str) -> str:
+        return f"{self._base_url}/models/{quote(model_id, safe='')}"
+
+
+def _headers(key: str) -> dict[str, str]:
+    return {
+        "authorization": f"Bearer {key}",
+        "api-version": "1",  # needed on every request (docs/getting-started)
+        "accept": "application/json",
+        "user-agent": _USER_AGENT,
+    }
+
+
+def _refusal(seen: Seen, answer: Answer | None, what: str) -> UpstreamRefused | UpstreamUnreachable:
+    """Why a caller who waits can't have what it wants: PhotoGPT's own refusal, or that it can't be asked now."""
+    retry_after = seen.retry_after if isinstance(seen, Unreadable) else None
+    if answer is not None and (not isinstance(seen, Unreadable) or answer.status_code in _RELAYED):
+        seconds = round(retry_after.total_seconds()) if retry_after else None
+        return UpstreamRefused(answer.status_code, refusal_message(answer), retry_after=seconds)
+    reason = seen.reason if isinstance(seen, Unreadable) else "no answer"
+    return UpstreamUnreachable(f"PhotoGPT could not be asked about {what} ({reason}). Nothing was triggered; try again.")

@@ -1,0 +1,127 @@
+"""Runs the gateway: two listeners, one event loop, and an orderly end on SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import signal
+import socket
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import uvicorn
+import uvloop
+
+from service.app import create_app, create_health_app
+from service.bootstrap import Components, build, running
+from service.clock import SystemClock
+from service.domain.errors import ConfigurationError
+from service.scheduler import Ticker, tick_seconds
+from service.settings import Settings
+from service.telemetry.logging import get_logger
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+_log = get_logger("server")
+_GRACEFUL_SECONDS = 3
+
+
+class _Listener(uvicorn.Server):
+    """uvicorn without its own signal handlers: on SIGTERM we stop being ready first, and close the ports last."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def serve(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT. Raises ConfigurationError before anything listens if it can't."""
+    uvloop.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> None:
+    with _bound(settings.host, settings.port, "GATEWAY_PORT") as api_socket:
+        health_host = "" if settings.health_port else "127.0.0.1"
+        with _bound(health_host, settings.health_port, "GATEWAY_HEALTH_PORT") as health_socket:
+            components = build(settings, SystemClock(), random.SystemRandom())
+            async with running(components):
+                await _listen(components, api_socket, health_socket)
+
+
+async def _listen(components: Components, api_socket: socket.socket, health_socket: socket.socket) -> None:
+    listeners = [_listener(create_app(components)), _listener(create_health_app(components))]
+    serving = [
+        asyncio.create_task(listener.serve(sockets=[bound]))
+        for listener, bound in zip(listeners, (api_socket, health_socket), strict=True)
+    ]
+    ticker = Ticker(components.loops, tick_seconds(components.settings))
+    ticker.start()
+    _announce(components.settings, api_socket, health_socket)
+    await _until_told(serving)
+    _log.info("draining")
+    ticker.stop()
+    await components.drain()
+    for listener in listeners:
+        listener.should_exit = True
+    await asyncio.gather(*serving)
+
+
+async def _until_told(serving: list[asyncio.Task[None]]) -> None:
+    """Wait for the first SIGTERM or SIGINT, or for a listener that ends by itself. A second signal ends us at once."""
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    waiting = asyncio.create_task(told.wait())
+    await asyncio.wait([waiting, *serving], return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.remove_signal_handler(number)
+
+
+def _listener(app: FastAPI) -> _Listener:
+    return _Listener(
+        uvicorn.Config(
+            app,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=_GRACEFUL_SECONDS,
+        )
+    )
+
+
+@contextlib.contextmanager
+def _bound(host: str, port: int, setting: str) -> Iterator[socket.socket]:
+    """A listening socket; bound before anything starts, so that a taken port is a clear line and not a half start."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        bound = socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{setting}={port}: can't listen on {host or '0.0.0.0'}:{port} ({error.strerror})"  # noqa: S104  # only shown
+        ) from None
+    with bound:
+        yield bound
+
+
+def _announce(settings: Settings, api_socket: socket.socket, health_socket: socket.socket) -> None:
+    """One line that says what this process is, where it listens, and what it allows."""
+    host, port = api_socket.getsockname()[:2]
+    _log.info(
+        "listening",
+        mode=settings.mode,
+        api=f"http://{host}:{port}",
+        health_port=health_socket.getsockname()[1],
+        upstream=settings.photogpt_base_url,
+        database="sqlite" if settings.sqlite_path else "postgresql",
+        callers="PHOTOGPT_API_KEY" if settings.photogpt_api_key else "their own keys",
+        callbacks="https, and http to loopback" if settings.on_loopback else "https",
+        poll_interval=settings.poll_interval,
+    )

@@ -1,0 +1,40 @@
+"""Repository of tenants: their sealed key, and the sealed secret that signs callbacks given without one."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlmodel import Session, col, exists, update
+
+from service.storage.insert import insert_if_new
+from service.storage.tables import Tenant, Training
+
+
+class Tenants:
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def get(self, tenant_id: str) -> Tenant | None:
+        return self._session.get(Tenant, tenant_id)
+
+    def ensure(self, tenant_id: str, *, sealed_signing_secret: bytes, now: datetime) -> Tenant:
+        """The tenant, made with this signing secret if it is new. Safe when two requests make it at once."""
+        known = self.get(tenant_id)
+        if known is None:
+            tenant = Tenant(id=tenant_id, sealed_signing_secret=sealed_signing_secret, created_at=now)
+            known = tenant if insert_if_new(self._session, tenant) else self.get(tenant_id)
+        if known is None:
+            raise LookupError(tenant_id)
+        return known
+
+    def keep_key(self, tenant_id: str, sealed_key: bytes) -> None:
+        self._session.exec(update(Tenant).where(col(Tenant.id) == tenant_id).values(sealed_key=sealed_key))
+
+    def erase_key_if_idle(self, tenant_id: str) -> None:
+        """Erase the key in the same transaction that ends the tenant's last active training (promise 7)."""
+        active = exists().where(col(Training.tenant_id) == tenant_id, col(Training.finished_at).is_(None))
+        self._session.exec(
+            update(Tenant)
+            .where(col(Tenant.id) == tenant_id, col(Tenant.sealed_key).is_not(None), ~active)
+            .values(sealed_key=None)
+        )

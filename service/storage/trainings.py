@@ -1,0 +1,171 @@
+"""Repository of trainings and of the callbacks given with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlmodel import Session, col, select, update
+
+from service.domain.training import TERMINAL, Failure, Observation, Status, Watch
+from service.storage.claim import claim_due
+from service.storage.insert import insert_if_new
+from service.storage.tables import Callback, Tenant, Training
+
+
+@dataclass(frozen=True, slots=True)
+class DueTraining:
+    """A claimed training: what a worker needs to poll it, and the fence under which it may record the result."""
+
+    id: str
+    tenant_id: str
+    model_id: str
+    fence: int
+    watch: Watch
+    created_at: datetime
+    sealed_key: bytes | None
+
+
+class Trainings:
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def add(self, training: Training) -> bool:
+        """False when the tenant already has an active training of that model."""
+        return insert_if_new(self._session, training)
+
+    def get(self, tenant_id: str, training_id: str) -> Training | None:
+        training = self._session.get(Training, training_id)
+        return training if training and training.tenant_id == tenant_id else None
+
+    def active(self, tenant_id: str, model_id: str) -> Training | None:
+        return self._session.exec(
+            select(Training).where(
+                Training.tenant_id == tenant_id, Training.model_id == model_id, col(Training.finished_at).is_(None)
+            )
+        ).first()
+
+    def page(
+        self, tenant_id: str, *, status: str | None, model_id: str | None, before: str | None, limit: int
+    ) -> Sequence[Training]:
+        """Newest first, ids below `before`."""
+        query = select(Training).where(Training.tenant_id == tenant_id)
+        if status:
+            query = query.where(Training.status == status)
+        if model_id:
+            query = query.where(Training.model_id == model_id)
+        if before:
+            query = query.where(Training.id < before)
+        return self._session.exec(query.order_by(col(Training.id).desc()).limit(limit)).all()
+
+    def claim_due(self, *, now: datetime, lease: timedelta, limit: int) -> Sequence[DueTraining]:
+        claimed = claim_due(self._session, Training, now=now, lease_until=now + lease, limit=limit)
+        tenants = {row.tenant_id for row in claimed}
+        found = self._session.exec(select(Tenant.id, Tenant.sealed_key).where(col(Tenant.id).in_(tenants)))
+        keys = {tenant_id: sealed_key for tenant_id, sealed_key in found} if claimed else {}
+        return [
+            DueTraining(
+                id=row.id,
+                tenant_id=row.tenant_id,
+                model_id=row.model_id,
+                fence=row.fence,
+                watch=watch_of(row),
+                created_at=row.created_at,
+                sealed_key=keys.get(row.tenant_id),
+            )
+            for row in claimed
+        ]
+
+    def save(
+        self,
+        training_id: str,
+        *,
+        fence: int,
+        watch: Watch,
+        due_at: datetime | None,
+        new_events: int,
+        now: datetime,
+        **changes: Any,
+    ) -> Training | None:
+        """Store `watch` if nobody has claimed, ended or changed the training since `fence`; None if somebody has."""
+        ended = watch.status in TERMINAL
+        saved = (
+            update(Training)
+            .where(col(Training.id) == training_id, col(Training.fence) == fence, col(Training.finished_at).is_(None))
+            .values(
+                status=watch.status,
+                upstream_status=watch.raw_status,
+                left_baseline=watch.left_baseline,
+                overdue=watch.overdue,
+                suspended=watch.suspended,
+                not_found_count=watch.not_found_count,
+                key_refused_count=watch.key_refused_count,
+                readings=watch.readings,
+                failure_code=watch.failure.code if watch.failure else None,
+                failure_message=watch.failure.message if watch.failure else None,
+                sequence=col(Training.sequence) + new_events,
+                fence=fence + 1,
+                due_at=None if ended else due_at,
+                finished_at=now if ended else None,
+                **changes,
+            )
+            .returning(Training)
+            .execution_options(synchronize_session=False, populate_existing=True)
+        )
+        return self._session.scalars(saved).one_or_none()
+
+    def resume_suspended(self, tenant_id: str, *, now: datetime) -> None:
+        """The tenant's key works again: poll what was suspended at once."""
+        self._session.exec(
+            update(Training)
+            .where(col(Training.tenant_id) == tenant_id, col(Training.suspended), col(Training.finished_at).is_(None))
+            .values(suspended=False, key_refused_count=0, due_at=now, fence=col(Training.fence) + 1)
+        )
+
+    def pull_in(self, *, latest: datetime) -> int:
+        """Let nothing be due later than `latest`: for a restart with a shorter interval. Returns how many moved."""
+        moved = self._session.exec(update(Training).where(col(Training.due_at) > latest).values(due_at=latest))
+        return moved.rowcount
+
+    def put_callback(self, callback: Callback) -> None:
+        """Add `callback`, or let it replace what its training's callback of the same URL hears and is signed with."""
+        if insert_if_new(self._session, callback):
+            return
+        self._session.exec(
+            update(Callback)
+            .where(col(Callback.training_id) == callback.training_id, col(Callback.url) == callback.url)
+            .values(events=callback.events, sealed_secret=callback.sealed_secret, ended_at=None)
+        )
+
+    def callbacks(self, training_ids: Sequence[str]) -> dict[str, list[Callback]]:
+        """The callbacks of each training, oldest first."""
+        found: dict[str, list[Callback]] = {training_id: [] for training_id in training_ids}
+        query = select(Callback).where(col(Callback.training_id).in_(training_ids)).order_by(col(Callback.id))
+        for callback in self._session.exec(query):
+            found[callback.training_id].append(callback)
+        return found
+
+
+def watch_of(row: Training) -> Watch:
+    """The part of a row that decides about polls, as a value."""
+    baseline = None
+    if row.baseline_status is not None:
+        baseline = Observation(row.baseline_status, row.baseline_updated_at)
+    failure = None
+    if row.failure_code is not None:
+        failure = Failure(row.failure_code, row.failure_message or "")
+    return Watch(
+        status=Status(row.status),
+        since=row.triggered_at or row.created_at,
+        baseline=baseline,
+        raw_status=row.upstream_status,
+        left_baseline=row.left_baseline,
+        overdue=row.overdue,
+        suspended=row.suspended,
+        not_found_count=row.not_found_count,
+        key_refused_count=row.key_refused_count,
+        readings=row.readings,
+        failure=failure,
+    )

@@ -1,0 +1,43 @@
+"""Stops watching a training at its caller's wish. PhotoGPT offers no cancel, so the training itself goes on there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from service.clock import Clock
+from service.domain.errors import Conflict, NotFound
+from service.domain.training import TERMINAL, Failure, Signal, Status
+from service.storage.database import Database, UnitOfWork
+from service.storage.trainings import watch_of
+from service.tenancy import Caller
+from service.trainings.record import Held, Recorder
+from service.trainings.resource import training_resource
+
+_NOTE = Failure("cancelled", "The watch was stopped by the caller. The training at PhotoGPT goes on: it has no cancel.")
+
+
+class Cancellation:
+    def __init__(self, *, database: Database, recorder: Recorder, clock: Clock) -> None:
+        self._database = database
+        self._recorder = recorder
+        self._clock = clock
+
+    async def cancel(self, caller: Caller, training_id: str) -> dict[str, Any]:
+        """The cancelled training; cancelling twice is the same as once. Raises NotFound, or Conflict after another end."""
+        return await self._database.transaction(lambda unit: self._cancel(unit, caller, training_id))
+
+    def _cancel(self, unit: UnitOfWork, caller: Caller, training_id: str) -> dict[str, Any]:
+        training = unit.trainings.get(caller.tenant_id, training_id)
+        if training is None:
+            raise NotFound("There is no such training.")
+        if training.status in TERMINAL and training.status != Status.CANCELLED:
+            raise Conflict(f"The training has ended: it is {training.status}.", code="training_finished")
+        if training.status != Status.CANCELLED:
+            before = watch_of(training)
+            watch = before.move(Signal.STOPPED, _NOTE)
+            held = Held(training.id, training.fence, before)
+            saved = self._recorder.save(unit, held, watch, now=self._clock.now(), due_at=None)
+            if saved is None:
+                raise Conflict("The training changed at this moment; try again.", code="in_flight", retry_after=1)
+            training = saved
+        return training_resource(training, unit.trainings.callbacks([training.id])[training.id])

@@ -1,0 +1,263 @@
+"""From a train request to a watched training: store the intent, trigger PhotoGPT once, store the outcome.
+
+The order is the promise. The intent is committed before the trigger, so a crash leaves a row that says what may have
+happened; the poller then reads the model, and nothing is ever triggered twice. A second request for a model that is
+being trained joins the first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass
+from datetime import timedelta
+
+from service.clock import Clock
+from service.domain import ids
+from service.domain.backoff import poll_delay
+from service.domain.errors import Conflict, IdempotencyMismatch
+from service.domain.training import Failure, Observation, Rules, Signal, Status, Watch
+from service.photogpt.answers import Confirmed, NotReached, Refused, TriggerResult, Unclear
+from service.photogpt.client import PhotoGPT
+from service.storage.database import Database, UnitOfWork
+from service.storage.tables import Callback, IdempotencyKey, Training
+from service.storage.trainings import watch_of
+from service.telemetry.logging import get_logger
+from service.tenancy import Caller, Tenancy
+from service.trainings.record import Held, Recorder
+from service.trainings.request import Outcome, OutcomeKind, TrainRequest, checked
+from service.trainings.resource import training_resource
+
+_log = get_logger("intake")
+
+_IDEMPOTENCY_KEPT = timedelta(hours=24)
+# With a shown URL of 200 characters this keeps an event under 4 kB apart from metadata (DESIGN 6).
+_MOST_CALLBACKS = 10
+# A Retry-After of PhotoGPT's is passed on up to here (failure model 2.3, "bounded").
+_LONGEST_RETRY_AFTER = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class _Intent:
+    """A stored intent: the training that may now be triggered, once."""
+
+    training_id: str
+    watch: Watch
+
+
+class Intake:
+    def __init__(
+        self,
+        *,
+        database: Database,
+        photogpt: PhotoGPT,
+        tenancy: Tenancy,
+        recorder: Recorder,
+        rules: Rules,
+        lease: timedelta,
+        http_to_loopback: bool,
+        clock: Clock,
+        rng: random.Random,
+    ) -> None:
+        self._database = database
+        self._photogpt = photogpt
+        self._tenancy = tenancy
+        self._recorder = recorder
+        self._rules = rules
+        self._lease = lease
+        self._http_to_loopback = http_to_loopback
+        self._clock = clock
+        self._rng = rng
+        self._under_way: set[asyncio.Task[Outcome]] = set()
+
+    async def start(self, caller: Caller, request: TrainRequest) -> Outcome:
+        """Train, join, replay or refuse.
+
+        Raises InvalidRequest, Conflict (the Idempotency-Key is in use just now), IdempotencyMismatch, and, with
+        nothing stored or triggered, UpstreamRefused or UpstreamUnreachable.
+        """
+        request = checked(request, http_to_loopback=self._http_to_loopback)
+        settled = await self._settle_without_trigger(caller, request)
+        if settled is not None:
+            return settled
+        baseline = await self._photogpt.baseline(caller.key, request.model_id)
+        begun = await self._database.transaction(lambda unit: self._store_intent(unit, caller, request, baseline))
+        if isinstance(begun, Outcome):
+            return begun
+        # A task of its own: a caller who hangs up must not leave a trigger without its outcome.
+        task = asyncio.create_task(self._trigger(caller, request, begun))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return await asyncio.shield(task)
+
+    async def drain(self, timeout: float) -> None:
+        """Wait up to `timeout` seconds for triggers under way; what is left is settled by reading after the lease."""
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=timeout)
+
+    async def _settle_without_trigger(self, caller: Caller, request: TrainRequest) -> Outcome | None:
+        """A replay or a join, which cost PhotoGPT nothing; None when there is something to trigger."""
+        known = await self._database.read(
+            lambda unit: self._earlier(unit, caller, request)
+            or unit.trainings.active(caller.tenant_id, request.model_id)
+        )
+        if known is None or isinstance(known, Outcome):
+            return known
+        return await self._database.transaction(lambda unit: self._replay_or_join(unit, caller, request))
+
+    def _store_intent(
+        self, unit: UnitOfWork, caller: Caller, request: TrainRequest, baseline: Observation
+    ) -> _Intent | Outcome:
+        now = self._clock.now()
+        self._tenancy.ensure(unit, caller)
+        unit.trainings.resume_suspended(caller.tenant_id, now=now)
+        settled = self._replay_or_join(unit, caller, request)
+        if settled is not None:
+            return settled
+        training = Training(
+            id=ids.new_id(ids.TRAINING, now, self._rng),
+            tenant_id=caller.tenant_id,
+            model_id=request.model_id,
+            status=Status.SUBMITTING,
+            baseline_status=baseline.raw_status,
+            baseline_updated_at=baseline.updated_at,
+            upstream_status=baseline.raw_status,
+            caller_metadata=dict(request.metadata),
+            created_at=now,
+            due_at=now + self._lease,
+        )
+        if not unit.trainings.add(training):
+            joined = self._replay_or_join(unit, caller, request)
+            if joined is None:
+                raise Conflict("The model is being submitted by another request.", code="in_flight", retry_after=1)
+            return joined
+        self._tenancy.keep_key(unit, caller)
+        self._put_callback(unit, caller, request, training.id)
+        self._claim_key(unit, caller, request, training.id)
+        return _Intent(training.id, watch_of(training))
+
+    def _replay_or_join(self, unit: UnitOfWork, caller: Caller, request: TrainRequest) -> Outcome | None:
+        earlier = self._earlier(unit, caller, request)
+        if earlier is not None:
+            return earlier
+        active = unit.trainings.active(caller.tenant_id, request.model_id)
+        if active is None:
+            return None
+        self._put_callback(unit, caller, request, active.id)
+        self._claim_key(unit, caller, request, active.id)
+        outcome = Outcome(OutcomeKind.JOINED, self._resource(unit, active))
+        self._answer_key(unit, caller, request, outcome)
+        return outcome
+
+    async def _trigger(self, caller: Caller, request: TrainRequest, intent: _Intent) -> Outcome:
+        result = await self._photogpt.trigger(caller.key, request.model_id)
+        _log.info("triggered", training_id=intent.training_id, model_id=request.model_id, result=str(result))
+        return await self._database.transaction(lambda unit: self._store_outcome(unit, caller, request, intent, result))
+
+    def _store_outcome(
+        self, unit: UnitOfWork, caller: Caller, request: TrainRequest, intent: _Intent, result: TriggerResult
+    ) -> Outcome:
+        now = self._clock.now()
+        held = Held(intent.training_id, 0, intent.watch)
+        next_poll = now + poll_delay(self._rules.poll_interval, timedelta(0), self._rng.random(), None)
+        match result:
+            case Confirmed():
+                watch = intent.watch.move(Signal.CONFIRMED)
+                self._recorder.save(unit, held, watch, now=now, due_at=next_poll, triggered_at=now)
+            case Unclear():
+                first_reading = min(next_poll, now + self._lease)
+                self._recorder.save(unit, held, intent.watch, now=now, due_at=first_reading)
+            case Refused() | NotReached():
+                watch = intent.watch.move(Signal.REFUSED, _failure(result))
+                self._recorder.save(unit, held, watch, now=now, due_at=None, announce=False)
+        # If somebody was first (a cancellation, or a poll after our lease), what they stored is the answer.
+        training = unit.trainings.get(caller.tenant_id, intent.training_id)
+        outcome = _outcome(result, self._resource(unit, training) if training else None)
+        self._answer_key(unit, caller, request, outcome)
+        return outcome
+
+    def _put_callback(self, unit: UnitOfWork, caller: Caller, request: TrainRequest, training_id: str) -> None:
+        asked = request.callback
+        if asked is None:
+            return
+        known = unit.trainings.callbacks([training_id])[training_id]
+        if len(known) >= _MOST_CALLBACKS and all(callback.url != asked.url for callback in known):
+            raise Conflict(f"A training has at most {_MOST_CALLBACKS} callbacks.", code="too_many_callbacks")
+        now = self._clock.now()
+        callback_id = ids.new_id(ids.CALLBACK, now, self._rng)
+        same = next((callback.id for callback in known if callback.url == asked.url), callback_id)
+        unit.trainings.put_callback(
+            Callback(
+                id=callback_id,
+                tenant_id=caller.tenant_id,
+                training_id=training_id,
+                url=asked.url,
+                events=list(asked.events),
+                sealed_secret=self._tenancy.seal_callback_secret(same, asked.secret) if asked.secret else None,
+                created_at=now,
+            )
+        )
+
+    def _earlier(self, unit: UnitOfWork, caller: Caller, request: TrainRequest) -> Outcome | None:
+        """What the request's Idempotency-Key was answered before, if it was used."""
+        if request.idempotency_key is None:
+            return None
+        kept_since = self._clock.now() - _IDEMPOTENCY_KEPT
+        record = unit.idempotency.get(caller.tenant_id, request.idempotency_key, not_before=kept_since)
+        if record is None:
+            return None
+        if record.fingerprint != request.fingerprint():
+            raise IdempotencyMismatch("This Idempotency-Key was used with another request; use a new one.")
+        if record.outcome is not None:
+            return Outcome.replay(record.outcome)
+        training = unit.trainings.get(caller.tenant_id, record.training_id)
+        if training is None:
+            return None
+        if training.status == Status.SUBMITTING and self._clock.now() - training.created_at < self._lease:
+            raise Conflict("The first request with this Idempotency-Key is under way.", code="in_flight", retry_after=2)
+        # The first answer was lost in a crash: the training itself is the answer (DESIGN 5).
+        return Outcome(OutcomeKind.ACCEPTED, self._resource(unit, training), replayed=True)
+
+    def _claim_key(self, unit: UnitOfWork, caller: Caller, request: TrainRequest, training_id: str) -> None:
+        if request.idempotency_key is None:
+            return
+        now = self._clock.now()
+        record = IdempotencyKey(
+            tenant_id=caller.tenant_id,
+            key=request.idempotency_key,
+            fingerprint=request.fingerprint(),
+            training_id=training_id,
+            created_at=now,
+        )
+        if unit.idempotency.claim(record, not_before=now - _IDEMPOTENCY_KEPT) is not None:
+            raise Conflict("Another request with this Idempotency-Key is under way.", code="in_flight", retry_after=2)
+
+    def _answer_key(self, unit: UnitOfWork, caller: Caller, request: TrainRequest, outcome: Outcome) -> None:
+        if request.idempotency_key is None:
+            return
+        if outcome.may_succeed_later:
+            unit.idempotency.release(caller.tenant_id, request.idempotency_key)
+        else:
+            unit.idempotency.answer(caller.tenant_id, request.idempotency_key, outcome.stored())
+
+    def _resource(self, unit: UnitOfWork, training: Training) -> dict[str, object]:
+        return training_resource(training, unit.trainings.callbacks([training.id])[training.id])
+
+
+def _failure(result: Refused | NotReached) -> Failure:
+    if isinstance(result, NotReached):
+        return Failure("upstream_unreachable", f"PhotoGPT was not reached ({result.reason}); nothing was triggered.")
+    return Failure("upstream_refused", f"PhotoGPT refused with HTTP {result.status}: {result.message}".rstrip(": "))
+
+
+def _outcome(result: TriggerResult, training: dict[str, object] | None) -> Outcome:
+    match result:
+        case Refused():
+            retry_after = None
+            if result.retry_after is not None:
+                retry_after = min(round(result.retry_after.total_seconds()), _LONGEST_RETRY_AFTER)
+            return Outcome(OutcomeKind.REFUSED, training, result.status, result.message, retry_after)
+        case NotReached():
+            return Outcome(OutcomeKind.UNREACHABLE, training, message=_failure(result).message)
+        case Confirmed() | Unclear():
+            return Outcome(OutcomeKind.ACCEPTED, training)

@@ -1,0 +1,85 @@
+"""The one place where a training changes: its new state, its events and their deliveries, in one transaction.
+
+Intake, poller and cancellation all record through `Recorder.save`, so promise 4 is kept here or nowhere.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from service.domain import ids
+from service.domain.event import TERMINAL_EVENTS, EventType, event_body
+from service.domain.training import TERMINAL, Status, Watch
+from service.storage.database import UnitOfWork
+from service.storage.tables import Event, Training
+from service.trainings.resource import training_resource
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A training as some worker last knew it: `before` is only replaced while the row still has this `fence`."""
+
+    id: str
+    fence: int
+    before: Watch
+
+
+class Recorder:
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+
+    def save(
+        self,
+        unit: UnitOfWork,
+        held: Held,
+        watch: Watch,
+        *,
+        now: datetime,
+        due_at: datetime | None,
+        announce: bool = True,
+        **changes: Any,
+    ) -> Training | None:
+        """Store `watch` and tell of what changed; None, and nothing stored, if somebody else was first.
+
+        `announce=False` records the events without deliveries: for a refusal that the waiting caller is answered with.
+        """
+        news = _news(held.before, watch)
+        row = unit.trainings.save(
+            held.id, fence=held.fence, watch=watch, due_at=due_at, new_events=len(news), now=now, **changes
+        )
+        if row is None:
+            return None
+        callbacks = unit.trainings.callbacks([row.id])[row.id] if news else []
+        for sequence, event_type in enumerate(news, start=row.sequence - len(news) + 1):
+            data = {**training_resource(row, callbacks), "sequence": sequence}
+            event = Event(
+                id=ids.new_id(ids.EVENT, now, self._rng),
+                tenant_id=row.tenant_id,
+                training_id=row.id,
+                type=event_type,
+                sequence=sequence,
+                terminal=event_type in TERMINAL_EVENTS.values(),
+                body=event_body(event_type, now, data),
+                created_at=now,
+            )
+            unit.outbox.add(event, callbacks if announce else [], now=now, rng=self._rng)
+        if watch.status in TERMINAL:
+            unit.tenants.erase_key_if_idle(row.tenant_id)
+        return row
+
+
+def _news(before: Watch, after: Watch) -> list[EventType]:
+    """What there is to tell, in order."""
+    news = []
+    if before.status is Status.SUBMITTING and after.status is Status.TRAINING:
+        news.append(EventType.STARTED)
+    if after.overdue and not before.overdue:
+        news.append(EventType.OVERDUE)
+    if after.suspended and not before.suspended:
+        news.append(EventType.SUSPENDED)
+    if after.status is not before.status and after.status in TERMINAL_EVENTS:
+        news.append(TERMINAL_EVENTS[after.status])
+    return news

@@ -1,0 +1,100 @@
+"""What a caller asks for and what it is answered: values, and the checks that come before any money is spent."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from service.domain.egress import canonical_callback_url
+from service.domain.errors import InvalidRequest
+from service.domain.event import DEFAULT_CALLBACK_EVENTS, EventType
+from service.domain.signature import InvalidSecret, secret_bytes
+
+# `..`, `a?x` and `a#f` would cut or leave the path of the upstream URL, even percent-encoded (failure model 4).
+_MODEL_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackRequest:
+    """`pointer` is where the URL stood in the request."""
+
+    url: str
+    pointer: str
+    events: tuple[str, ...] = ()
+    secret: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainRequest:
+    model_id: str
+    callback: CallbackRequest | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    idempotency_key: str | None = None
+
+    def fingerprint(self) -> str:
+        """The same for the same request; the Idempotency-Key is not part of it."""
+        content = {**asdict(self), "idempotency_key": None}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+class OutcomeKind(StrEnum):
+    ACCEPTED = "accepted"
+    JOINED = "joined"
+    REFUSED = "refused"
+    UNREACHABLE = "unreachable"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The answer to a train request; stored as it is for its Idempotency-Key. A refusal has PhotoGPT's `status`."""
+
+    kind: OutcomeKind
+    training: dict[str, Any] | None = None
+    status: int | None = None
+    message: str = ""
+    retry_after: int | None = None
+    replayed: bool = False
+
+    @property
+    def may_succeed_later(self) -> bool:
+        """Nothing runs and the reason may pass: the same Idempotency-Key may be used to try again."""
+        return self.kind is OutcomeKind.UNREACHABLE or (self.kind is OutcomeKind.REFUSED and self.status in (429, 503))
+
+    def stored(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def replay(cls, stored: Mapping[str, Any]) -> Outcome:
+        return cls(**{**stored, "kind": OutcomeKind(stored["kind"]), "replayed": True})
+
+
+def checked(request: TrainRequest, *, http_to_loopback: bool) -> TrainRequest:
+    """`request` with its callback URL in canonical form; raises InvalidRequest naming the field."""
+    if not _MODEL_ID.fullmatch(request.model_id):
+        raise InvalidRequest(
+            "A model id is 1 to 128 letters, digits, '_' or '-'.", pointer="/model_id", code="invalid_model_id"
+        )
+    if request.callback is None:
+        return request
+    callback = request.callback
+    url = canonical_callback_url(callback.url, pointer=callback.pointer, http_to_loopback=http_to_loopback)
+    if callback.secret is not None:
+        try:
+            secret_bytes(callback.secret)
+        except InvalidSecret as reason:
+            raise InvalidRequest(
+                f"The callback's secret is not usable: {reason}.", pointer="/callback/secret", code="invalid_secret"
+            ) from None
+    events = tuple(sorted(set(callback.events) or DEFAULT_CALLBACK_EVENTS))
+    unknown = set(events) - set(EventType)
+    if unknown:
+        raise InvalidRequest(
+            f"Unknown event type; known are {', '.join(EventType)}.", pointer="/callback/events", code="unknown_event"
+        )
+    canonical = CallbackRequest(url, callback.pointer, events, callback.secret)
+    return TrainRequest(request.model_id, canonical, request.metadata, request.idempotency_key)

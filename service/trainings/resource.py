@@ -1,0 +1,51 @@
+"""The training as callers see it: what `GET /v1/trainings/{id}` returns, and the `data` of every event about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from service.domain.egress import shown_url
+from service.domain.event import rfc3339
+from service.domain.training import USUAL_DURATION
+from service.storage.tables import Callback, Training
+
+_TYPICAL = (USUAL_DURATION[0] + USUAL_DURATION[1]) / 2
+
+
+def training_resource(row: Training, callbacks: Sequence[Callback]) -> dict[str, Any]:
+    """JSON-ready; times are RFC 3339 in UTC. Secrets are left out, and so are query values of callback URLs."""
+    active = row.finished_at is None
+    return {
+        "id": row.id,
+        "model_id": row.model_id,
+        "status": row.status,
+        "upstream_status": row.upstream_status,
+        "overdue": row.overdue,
+        "suspended": row.suspended,
+        "sequence": row.sequence,
+        "created_at": rfc3339(row.created_at),
+        "triggered_at": _time(row.triggered_at),
+        "last_polled_at": _time(row.last_polled_at),
+        "next_poll_at": _time(row.due_at),
+        "finished_at": _time(row.finished_at),
+        "estimated_ready_at": _time(row.triggered_at + _TYPICAL if row.triggered_at and active else None),
+        "failure": {"code": row.failure_code, "message": row.failure_message} if row.failure_code else None,
+        "metadata": row.caller_metadata,
+        "callbacks": [_callback(callback) for callback in callbacks],
+        "urls": {"self": f"/v1/trainings/{row.id}", "deliveries": f"/v1/deliveries?training_id={row.id}"},
+    }
+
+
+def _callback(callback: Callback) -> dict[str, Any]:
+    return {
+        "url": shown_url(callback.url),
+        "events": callback.events,
+        "state": "active" if callback.ended_at is None else "ended",
+        "last_problem": callback.last_problem,
+    }
+
+
+def _time(at: datetime | None) -> str | None:
+    return None if at is None else rfc3339(at)

