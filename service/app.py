@@ -52,7 +52,8 @@ def _describe_webhook(app: FastAPI) -> None:
         "training-event",
         summary="What your callback URL receives",
         description="Signed by Standard Webhooks 1.0.0: headers `webhook-id` (the same at every attempt), "
-        "`webhook-timestamp` and `webhook-signature`. Answer 2xx within 15 s; anything else is tried again, 410 ends it.",
+        "`webhook-timestamp` and `webhook-signature`. Answer 2xx within 15 s; anything else is tried again, "
+        "410 ends it.",
         tags=["Webhooks"],
     )
     def training_event(body: EventOut) -> None:

@@ -21,6 +21,8 @@ from service.photogpt.client import PhotoGPT
 from service.settings import Settings
 from service.storage.database import Database
 from service.storage.migrations import migrate
+from service.storage.outbox import DueDelivery
+from service.storage.trainings import DueTraining
 from service.telemetry.logging import get_logger
 from service.tenancy import Tenancy
 from service.trainings.cancellation import Cancellation
@@ -50,9 +52,8 @@ class Components:
     intake: Intake
     cancellation: Cancellation
     poller: Poller
-    dispatcher: Dispatcher
-    polls: ClaimLoop[Any]
-    deliveries: ClaimLoop[Any]
+    polls: ClaimLoop[DueTraining]
+    deliveries: ClaimLoop[DueDelivery]
     lifecycle: Lifecycle
 
     @property
@@ -72,32 +73,44 @@ class Components:
 
 def build(settings: Settings, clock: Clock, rng: random.Random) -> Components:
     """Everything, wired; nothing started. `rng` must be cryptographically strong outside of tests."""
-    lease = timedelta(seconds=settings.lease)
+    rules = _rules(settings)
     database = Database(settings.database_url)
     photogpt, sender = _clients(settings, clock)
-    tenancy = Tenancy(
+    recorder = Recorder(rng)
+    tenancy = _tenancy(settings, database, photogpt, clock, rng)
+    intake = Intake(
         database=database,
         photogpt=photogpt,
-        vault=Vault(_master_key(settings, rng), rng),
+        tenancy=tenancy,
+        recorder=recorder,
+        rules=rules,
+        http_to_loopback=settings.on_loopback,
         clock=clock,
         rng=rng,
-        own_key=settings.photogpt_api_key.get_secret_value() if settings.photogpt_api_key else None,
-        token=settings.token.get_secret_value() if settings.token else None,
     )
-    shared = {"database": database, "tenancy": tenancy, "lease": lease, "clock": clock, "rng": rng}
-    recorder = Recorder(rng)
-    watching = {**shared, "photogpt": photogpt, "recorder": recorder, "rules": _rules(settings)}
-    poller = Poller(**watching)
-    dispatcher = Dispatcher(**shared, sender=sender, schedule=settings.schedule)
-    polls: ClaimLoop[Any] = ClaimLoop(
+    poller = Poller(
+        database=database,
+        photogpt=photogpt,
+        tenancy=tenancy,
+        recorder=recorder,
+        rules=rules,
+        clock=clock,
+        rng=rng,
+    )
+    dispatcher = Dispatcher(
+        database=database,
+        sender=sender,
+        tenancy=tenancy,
+        schedule=settings.schedule,
+        lease=rules.lease,
+        clock=clock,
+        rng=rng,
+    )
+    polls: ClaimLoop[DueTraining] = ClaimLoop(
         "poller", claim=poller.claim, work=poller.poll, slots=settings.polls_in_flight, clock=clock
     )
-    deliveries: ClaimLoop[Any] = ClaimLoop(
-        "dispatcher",
-        claim=dispatcher.claim,
-        work=dispatcher.deliver,
-        slots=settings.deliveries_in_flight,
-        clock=clock,
+    deliveries: ClaimLoop[DueDelivery] = ClaimLoop(
+        "dispatcher", claim=dispatcher.claim, work=dispatcher.deliver, slots=settings.deliveries_in_flight, clock=clock
     )
     database.on_outbox(deliveries.wake)
     return Components(
@@ -107,10 +120,9 @@ def build(settings: Settings, clock: Clock, rng: random.Random) -> Components:
         photogpt=photogpt,
         sender=sender,
         tenancy=tenancy,
-        intake=Intake(**watching, http_to_loopback=settings.on_loopback),
+        intake=intake,
         cancellation=Cancellation(database=database, recorder=recorder, clock=clock),
         poller=poller,
-        dispatcher=dispatcher,
         polls=polls,
         deliveries=deliveries,
         lifecycle=Lifecycle(),
@@ -151,9 +163,22 @@ def _clients(settings: Settings, clock: Clock) -> tuple[PhotoGPT, Sender]:
     return photogpt, Sender(outbound=receivers, clock=clock)
 
 
+def _tenancy(settings: Settings, database: Database, photogpt: PhotoGPT, clock: Clock, rng: random.Random) -> Tenancy:
+    return Tenancy(
+        database=database,
+        photogpt=photogpt,
+        vault=Vault(_master_key(settings, rng), rng),
+        clock=clock,
+        rng=rng,
+        own_key=settings.photogpt_api_key.get_secret_value() if settings.photogpt_api_key else None,
+        token=settings.token.get_secret_value() if settings.token else None,
+    )
+
+
 def _rules(settings: Settings) -> Rules:
     return Rules(
         poll_interval=timedelta(seconds=settings.poll_interval),
+        lease=timedelta(seconds=settings.lease),
         overdue_after=timedelta(seconds=settings.overdue_after),
         expire_after=timedelta(seconds=settings.expire_after),
     )
@@ -165,7 +190,9 @@ def _master_key(settings: Settings, rng: random.Random) -> str:
         return settings.master_key.get_secret_value()
     database = settings.sqlite_path
     if database is None:
-        raise ConfigurationError("GATEWAY_MASTER_KEY is needed on PostgreSQL: make one with `photogpt-webhooks keygen`.")
+        raise ConfigurationError(
+            "GATEWAY_MASTER_KEY is needed on PostgreSQL: make one with `photogpt-webhooks keygen`."
+        )
     path = database.with_name(database.name + ".master-key")
     with suppress(FileExistsError):
         # Exclusive and private from its first byte on.

@@ -21,8 +21,10 @@ _REFILL_FRACTION = 4
 
 
 class ClaimLoop(Generic[T]):
-    """`claim(limit)` commits before it returns; `work(item)` acts and records. Neither may be lost by an exception:
-    a row whose work failed comes back when its lease ends."""
+    """`claim(limit)` commits before it returns; `work(item)` acts and records.
+
+    An exception loses neither the loop nor the row: a row whose work failed comes back when its lease ends.
+    """
 
     def __init__(
         self,
@@ -74,7 +76,7 @@ class ClaimLoop(Generic[T]):
             self._wanted.clear()
             try:
                 await self._fill()
-            except Exception:
+            except Exception:  # noqa: BLE001  # logged with its traceback
                 # The loop outlives any failure of the database; the next tick looks again.
                 _log.exception("claim_failed", loop=self.name)
 
@@ -102,5 +104,5 @@ class ClaimLoop(Generic[T]):
     async def _guarded(self, item: T) -> None:
         try:
             await self._work(item)
-        except Exception:
+        except Exception:  # noqa: BLE001  # logged with its traceback; the lease brings the row back
             _log.exception("work_failed", loop=self.name)

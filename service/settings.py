@@ -92,7 +92,9 @@ class Settings(BaseSettings):
         if not self.database_url.startswith(("sqlite:///", "postgresql://")):
             raise ValueError("DATABASE_URL must begin with sqlite:/// or postgresql://")
         if self.token and not self.photogpt_api_key:
-            raise ValueError("GATEWAY_TOKEN needs PHOTOGPT_API_KEY: without it callers authenticate with their own keys")
+            raise ValueError(
+                "GATEWAY_TOKEN needs PHOTOGPT_API_KEY: without it callers authenticate with their own keys"
+            )
         if self.photogpt_api_key and not self.token and not self.on_loopback:
             raise ValueError(
                 f"GATEWAY_HOST={self.host} lets the network spend the money of PHOTOGPT_API_KEY: set GATEWAY_TOKEN"
@@ -139,8 +141,8 @@ def environment_without_settings() -> dict[str, str]:
     }
 
 
-def _from_files() -> dict[str, str]:
-    found = {}
+def _from_files() -> dict[str, Any]:
+    found: dict[str, Any] = {}
     for field in Settings.model_fields:
         variable = _variable_of(field)
         path = os.environ.get(variable + _FROM_FILE)

@@ -155,3 +155,5 @@ def _check(value: Any, depth: int) -> None:
         case list():
             for member in value:
                 _check(member, depth + 1)
+        case _:
+            pass

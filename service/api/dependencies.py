@@ -19,7 +19,8 @@ from service.tenancy import Caller
 Row = TypeVar("Row")
 
 _bearer = HTTPBearer(
-    auto_error=False, description="Your PhotoGPT API key; GATEWAY_TOKEN, or nothing, if the gateway has a key of its own."
+    auto_error=False,
+    description="Your PhotoGPT API key; GATEWAY_TOKEN, or nothing, if the gateway has a key of its own.",
 )
 _ID = re.compile(r"[a-z]{3}_[0-9a-z]{26}")
 

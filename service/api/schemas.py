@@ -26,7 +26,8 @@ class CallbackIn(_Request):
         default=[], description="Event types it hears; by default every end but `training.cancelled`."
     )
     secret: str | None = Field(
-        default=None, description="`whsec_...` of 24 to 64 bytes that signs it; by default the one of /v1/signing-secret."
+        default=None,
+        description="`whsec_...` of 24 to 64 bytes that signs it; by default the one of /v1/signing-secret.",
     )
 
 

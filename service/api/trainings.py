@@ -29,11 +29,13 @@ _LONGEST_IDEMPOTENCY_KEY = 255
     status_code=202,
     response_model=TrainingOut,
     summary="Train a model and watch it",
-    description="Triggers PhotoGPT once, and watches the model until it is ready or deleted. A request for a model that "
-    "is being trained joins that training. `submitting` means that PhotoGPT's answer was lost: the model is read "
+    description="Triggers PhotoGPT once, and watches the model until it is ready or deleted. A request for a model "
+    "that is being trained joins that training. `submitting` means that PhotoGPT's answer was lost: the model is read "
     "instead, and the event tells the rest.",
-    responses={200: {"model": TrainingOut, "description": "Joined: the model is already being trained."}}
-    | problems(400, 401, 402, 403, 404, 408, 409, 413, 415, 422, 429, 502, 503),
+    responses=problems(
+        *(400, 401, 402, 403, 404, 408, 409, 413, 415, 422, 429, 502, 503),
+        others={200: {"model": TrainingOut, "description": "Joined: the model is already being trained."}},
+    ),
 )
 async def start_training(
     body: TrainRequestIn,
@@ -76,7 +78,7 @@ async def list_trainings(
     response_model=TrainingOut,
     summary="Read a training",
     description="Has an ETag: send it as If-None-Match, and an unchanged training is a 304 without a body.",
-    responses={304: {"description": "Unchanged since that ETag."}} | problems(401, 404, 503),
+    responses=problems(401, 404, 503, others={304: {"description": "Unchanged since that ETag."}}),
 )
 async def get_training(training_id: str, request: Request, parts: Parts, caller: Authenticated) -> Response:
     def read(unit: Any) -> Any:
@@ -129,22 +131,22 @@ def _key(header: str | None) -> str | None:
 
 
 def _answer(outcome: Outcome, now: datetime) -> Response:
-    headers = {"idempotent-replayed": "true"} if outcome.replayed else {}
-    match outcome.kind:
-        case OutcomeKind.REFUSED:
-            response = upstream_refusal(outcome.status, outcome.message, outcome.retry_after, outcome.training)
-        case OutcomeKind.UNREACHABLE:
-            response = upstream_unreachable(outcome.message, outcome.training)
-        case OutcomeKind.ACCEPTED | OutcomeKind.JOINED:
-            response = JSONResponse(outcome.training, 202 if outcome.kind is OutcomeKind.ACCEPTED else 200)
-            response.headers["location"] = outcome.training["urls"]["self"] if outcome.training else ""
-            response.headers["retry-after"] = str(_seconds_to_next_poll(outcome, now))
-    response.headers.update(headers)
+    response = _response(outcome, now)
+    if outcome.replayed:
+        response.headers["idempotent-replayed"] = "true"
     return response
 
 
-def _seconds_to_next_poll(outcome: Outcome, now: datetime) -> int:
-    due = (outcome.training or {}).get("next_poll_at")
+def _response(outcome: Outcome, now: datetime) -> Response:
+    training = outcome.training
+    if outcome.kind is OutcomeKind.REFUSED:
+        return upstream_refusal(outcome.status, outcome.message, outcome.retry_after, training)
+    if outcome.kind is OutcomeKind.UNREACHABLE or training is None:
+        return upstream_unreachable(outcome.message, training)
+    headers = {"location": training["urls"]["self"], "retry-after": str(_seconds_to_next_poll(training, now))}
+    return JSONResponse(training, 202 if outcome.kind is OutcomeKind.ACCEPTED else 200, headers)
+
+
+def _seconds_to_next_poll(training: dict[str, Any], now: datetime) -> int:
+    due = training["next_poll_at"]
     return max(1, math.ceil((datetime.fromisoformat(due) - now).total_seconds())) if due else 1
-
-

@@ -35,7 +35,9 @@ def demo(
     """Train a model at a simulated PhotoGPT, and see the signed webhook arrive. Needs nothing; leaves nothing."""
     with tempfile.TemporaryDirectory(prefix="photogpt-webhooks-demo-") as folder, Children(Path(folder)) as children:
         out.print("[bold]1.[/] Starting a simulated PhotoGPT, the gateway (SQLite) and a webhook receiver")
-        photogpt = _start(children, "photogpt", "simulate", "photogpt", "--port", "0", "--speed", str(speed)).first_line()
+        photogpt = _start(
+            children, "photogpt", "simulate", "photogpt", "--port", "0", "--speed", str(speed)
+        ).first_line()
         hook = _start(children, "receiver", "simulate", "receiver", "--port", "0").first_line()
         gateway = _gateway(children, photogpt, speed)
         out.print(f"   PhotoGPT {photogpt}\n   gateway  {gateway.base_url}\n   receiver {hook}")
@@ -45,7 +47,9 @@ def demo(
 
         out.print(f"[bold]3.[/] Training model {model_id} through the gateway: [cyan]POST /v1/trainings[/]")
         receiver = hook.removesuffix("/hook")
-        _call(receiver, "PUT", "/_control/secrets", json={"default": gateway.call("GET", "/v1/signing-secret")["secret"]})
+        _call(
+            receiver, "PUT", "/_control/secrets", json={"default": gateway.call("GET", "/v1/signing-secret")["secret"]}
+        )
         training = start_training(gateway, model_id, hook)
         out.print(f"   202 {training['id']}; one simulated minute takes {60 / speed:.2g} s, a poll every 5 of them")
         training = wait_for_end(gateway, training, speed=speed)
@@ -55,7 +59,9 @@ def demo(
         out.print("[bold]4.[/] The webhook, as it arrived")
         _show(_webhook(receiver))
         children.end()
-        out.print("[bold green]signature verified[/] by the official standardwebhooks library. Nothing is left running.")
+        out.print(
+            "[bold green]signature verified[/] by the official standardwebhooks library. Nothing is left running."
+        )
 
 
 def _start(children: Children, name: str, *arguments: str, **settings: str) -> Child:

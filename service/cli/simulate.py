@@ -23,7 +23,9 @@ def photogpt(
         tuple[float, float], typer.Option(help="A training takes between these, in simulated minutes.")
     ] = (20.0, 25.0),
     max_running: Annotated[int, typer.Option(min=1, help="Trainings that one key may run at once.")] = 3,
-    key: Annotated[list[str] | None, typer.Option(help="A key that is accepted; may be repeated. Default: any.")] = None,
+    key: Annotated[
+        list[str] | None, typer.Option(help="A key that is accepted; may be repeated. Default: any.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="For the durations.")] = 0,
 ) -> None:
     """A PhotoGPT that behaves as documented, faster; its base URL ends in /api. Faults on command: /_control."""

@@ -41,8 +41,10 @@ TRANSITIONS: Mapping[DeliveryStatus, Mapping[AttemptResult, DeliveryStatus]] = {
 
 
 class ErrorClass(StrEnum):
-    """Why an attempt failed, in words that stay the same (DESIGN 5). `interrupted`: we ended before its outcome;
-    `unsigned`: its secret could not be opened, so nothing was sent."""
+    """Why an attempt failed, in words that stay the same (DESIGN 5).
+
+    `interrupted`: we ended before its outcome. `unsigned`: its secret could not be opened, so nothing was sent.
+    """
 
     DNS = "dns"
     REFUSED = "refused"

@@ -1,17 +1,17 @@
 """The error tree. Each error has a stable `code`; which HTTP status it becomes is decided in `api.problems` alone.
 
-    GatewayError
-    ├── InvalidRequest             a field of the request is wrong; `pointer` names it
-    │   └── InvalidCallback        the callback URL is not one we would ever POST to
-    ├── Unauthenticated            no credential, or not the right one
-    ├── NotFound                   absent, or another tenant's: the caller can't tell which
-    ├── Conflict                   the request does not fit the present state
-    ├── IdempotencyMismatch        the Idempotency-Key was used with another request
-    ├── UpstreamRefused            PhotoGPT said no; its status and message are kept
-    ├── UpstreamUnreachable        PhotoGPT was not reached: nothing was triggered
-    ├── StorageUnavailable         the database can't be written or read now
-    ├── ShuttingDown               this process ends and starts nothing new
-    └── ConfigurationError         a setting is wrong; the message names it and the remedy
+GatewayError
+├── InvalidRequest             a field of the request is wrong; `pointer` names it
+│   └── InvalidCallback        the callback URL is not one we would ever POST to
+├── Unauthenticated            no credential, or not the right one
+├── NotFound                   absent, or another tenant's: the caller can't tell which
+├── Conflict                   the request does not fit the present state
+├── IdempotencyMismatch        the Idempotency-Key was used with another request
+├── UpstreamRefused            PhotoGPT said no; its status and message are kept
+├── UpstreamUnreachable        PhotoGPT was not reached: nothing was triggered
+├── StorageUnavailable         the database can't be written or read now
+├── ShuttingDown               this process ends and starts nothing new
+└── ConfigurationError         a setting is wrong; the message names it and the remedy
 """
 
 from __future__ import annotations

@@ -125,6 +125,7 @@ class Rules:
     """Durations that settings may change."""
 
     poll_interval: timedelta
+    lease: timedelta
     overdue_after: timedelta
     expire_after: timedelta
 
@@ -160,22 +161,25 @@ class Watch:
 
 def observe(watch: Watch, seen: Seen, now: datetime, rules: Rules) -> Watch:
     """The watch after one poll at `now`. A later status, `overdue` or `suspended` is what there is to tell."""
-    match seen:
-        case Observation():
-            after = _observed(replace(watch, not_found_count=0, key_refused_count=0), seen, now, rules)
-        case ModelNotFound():
-            after = _not_found(replace(watch, key_refused_count=0))
-        case KeyRefused():
-            count = watch.key_refused_count + 1
-            after = replace(watch, key_refused_count=count, suspended=count >= KEY_REFUSED_LIMIT)
-        case Unreadable():
-            after = watch
-    return _aged(after, now, rules)
+    return _aged(_read(watch, seen, now, rules), now, rules)
 
 
 def is_known(raw_status: str) -> bool:
     """Whether PhotoGPT's word is one that its documentation or this file names."""
     return raw_status.strip().lower() in _SIGNALS.keys() | _NOT_STARTED | {"training"}
+
+
+def _read(watch: Watch, seen: Seen, now: datetime, rules: Rules) -> Watch:
+    match seen:
+        case Observation():
+            return _observed(replace(watch, not_found_count=0, key_refused_count=0), seen, now, rules)
+        case ModelNotFound():
+            return _not_found(replace(watch, key_refused_count=0))
+        case KeyRefused():
+            count = watch.key_refused_count + 1
+            return replace(watch, key_refused_count=count, suspended=count >= KEY_REFUSED_LIMIT)
+        case Unreadable():
+            return watch
 
 
 def _observed(watch: Watch, seen: Observation, now: datetime, rules: Rules) -> Watch:

@@ -75,7 +75,7 @@ def trigger_result(answer: Answer, now: datetime) -> TriggerResult:
         return _success(envelope, code)
     if code == 403 and envelope is None:
         return NotReached("http_403")  # a CDN's page: PhotoGPT never saw the request (photogpt-facts 1)
-    if 400 <= code < 500 and code not in _UNCLEAR_4XX or code == 503 and envelope is not None:
+    if (400 <= code < 500 and code not in _UNCLEAR_4XX) or (code == 503 and envelope is not None):
         retry_after = parse_retry_after(answer.headers.get("retry-after"), now)
         return Refused(code, refusal_message(answer), retry_after)
     return Unclear(f"http_{code}")

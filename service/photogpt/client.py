@@ -99,4 +99,6 @@ def _refusal(seen: Seen, answer: Answer | None, what: str) -> UpstreamRefused | 
         seconds = round(retry_after.total_seconds()) if retry_after else None
         return UpstreamRefused(answer.status_code, refusal_message(answer), retry_after=seconds)
     reason = seen.reason if isinstance(seen, Unreadable) else "no answer"
-    return UpstreamUnreachable(f"PhotoGPT could not be asked about {what} ({reason}). Nothing was triggered; try again.")
+    return UpstreamUnreachable(
+        f"PhotoGPT could not be asked about {what} ({reason}). Nothing was triggered; try again."
+    )

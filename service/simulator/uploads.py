@@ -54,7 +54,6 @@ def _parse_metadata(data: str) -> Upload:
     raise RefusedError(400, "data needs a modelID and a type, modelInput or auxiliaryType")
 
 
-
 def _is_image(head: bytes) -> bool:
     """Judged by its first bytes: the name and the content type are only what the sender says."""
     return (

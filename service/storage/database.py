@@ -8,8 +8,9 @@ on PostgreSQL on a pooled asyncpg connection.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -72,7 +73,8 @@ class Database:
 
     async def transaction(self, work: Work[T]) -> T:
         """Run `work` in one transaction: committed when it returns, rolled back when it raises."""
-        result, outbox_filled = await self._guarded(self._runner.write, lambda connection: _commit(connection, work))
+        with _blaming_the_database():
+            result, outbox_filled = await self._runner.write(lambda connection: _commit(connection, work))
         if outbox_filled:
             for listener in self._on_outbox:
                 listener()
@@ -80,11 +82,13 @@ class Database:
 
     async def read(self, work: Work[T]) -> T:
         """Run `work` on a consistent snapshot, without the write lock."""
-        return await self._guarded(self._runner.read, lambda connection: _look(connection, work))
+        with _blaming_the_database():
+            return await self._runner.read(lambda connection: _look(connection, work))
 
     async def run(self, work: Callable[[Connection], T]) -> T:
         """Run `work` on the bare write connection, inside a transaction: for migrations."""
-        return await self._guarded(self._runner.write, work)
+        with _blaming_the_database():
+            return await self._runner.write(work)
 
     async def check(self) -> None:
         """Raise StorageUnavailable unless the database takes a write transaction now."""
@@ -93,16 +97,17 @@ class Database:
     async def close(self) -> None:
         await self._runner.close()
 
-    async def _guarded(self, run: Callable[[Callable[[Connection], T]], Any], work: Callable[[Connection], T]) -> T:
-        try:
-            result: T = await run(work)
-        except (OperationalError, OSError) as error:
-            raise StorageUnavailable("The database can't be used at the moment.") from error
-        except DBAPIError as error:
-            if error.connection_invalidated:
-                raise StorageUnavailable("The connection to the database was lost.") from error
-            raise
-        return result
+
+@contextmanager
+def _blaming_the_database() -> Iterator[None]:
+    try:
+        yield
+    except (OperationalError, OSError) as error:
+        raise StorageUnavailable("The database can't be used at the moment.") from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise StorageUnavailable("The connection to the database was lost.") from error
+        raise
 
 
 def _commit(connection: Connection, work: Work[T]) -> tuple[T, bool]:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from sqlalchemy import Exists, exists
 from sqlalchemy.orm import aliased
-from sqlmodel import Session, col, exists, select, update
+from sqlmodel import Session, col, select, update
 
 from service.domain import ids
 from service.domain.delivery import AttemptOutcome, Decision, DeliveryStatus, ErrorClass
@@ -173,7 +174,7 @@ class Outbox:
         self._session.exec(update(Callback).where(col(Callback.id) == callback_id).values(**changes))
 
 
-def _earlier_pending() -> exists:
+def _earlier_pending() -> Exists:
     """An earlier event for the same callback is still to be delivered: events of one training go in order."""
     earlier = aliased(Delivery)
     return exists().where(
@@ -199,4 +200,6 @@ def _delivery_of(event: Event, callback: Callback, now: datetime, rng: random.Ra
 
 
 def _started(row: Delivery, now: datetime, rng: random.Random) -> Attempt:
-    return Attempt(id=ids.new_id(ids.ATTEMPT, now, rng), delivery_id=row.id, number=row.attempts_started, started_at=now)
+    return Attempt(
+        id=ids.new_id(ids.ATTEMPT, now, rng), delivery_id=row.id, number=row.attempts_started, started_at=now
+    )

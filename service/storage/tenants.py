@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlmodel import Session, col, exists, update
+from sqlalchemy import exists
+from sqlmodel import Session, col, update
 
 from service.storage.insert import insert_if_new
 from service.storage.tables import Tenant, Training

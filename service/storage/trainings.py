@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlmodel import Session, col, select, update
 
@@ -64,7 +63,7 @@ class Trainings:
         claimed = claim_due(self._session, Training, now=now, lease_until=now + lease, limit=limit)
         tenants = {row.tenant_id for row in claimed}
         found = self._session.exec(select(Tenant.id, Tenant.sealed_key).where(col(Tenant.id).in_(tenants)))
-        keys = {tenant_id: sealed_key for tenant_id, sealed_key in found} if claimed else {}
+        keys = dict(found.all())
         return [
             DueTraining(
                 id=row.id,
@@ -87,7 +86,7 @@ class Trainings:
         due_at: datetime | None,
         new_events: int,
         now: datetime,
-        **changes: Any,
+        changes: Mapping[str, datetime],
     ) -> Training | None:
         """Store `watch` if nobody has claimed, ended or changed the training since `fence`; None if somebody has."""
         ended = watch.status in TERMINAL

@@ -23,7 +23,7 @@ class Cancellation:
         self._clock = clock
 
     async def cancel(self, caller: Caller, training_id: str) -> dict[str, Any]:
-        """The cancelled training; cancelling twice is the same as once. Raises NotFound, or Conflict after another end."""
+        """The cancelled training; twice is the same as once. Raises NotFound, or Conflict after another end."""
         return await self._database.transaction(lambda unit: self._cancel(unit, caller, training_id))
 
     def _cancel(self, unit: UnitOfWork, caller: Caller, training_id: str) -> dict[str, Any]:

@@ -15,22 +15,22 @@ from datetime import timedelta
 from service.clock import Clock
 from service.domain import ids
 from service.domain.backoff import poll_delay
-from service.domain.errors import Conflict, IdempotencyMismatch
+from service.domain.errors import Conflict
 from service.domain.training import Failure, Observation, Rules, Signal, Status, Watch
 from service.photogpt.answers import Confirmed, NotReached, Refused, TriggerResult, Unclear
 from service.photogpt.client import PhotoGPT
 from service.storage.database import Database, UnitOfWork
-from service.storage.tables import Callback, IdempotencyKey, Training
+from service.storage.tables import Callback, Training
 from service.storage.trainings import watch_of
 from service.telemetry.logging import get_logger
 from service.tenancy import Caller, Tenancy
 from service.trainings.record import Held, Recorder
+from service.trainings.replay import Replay
 from service.trainings.request import Outcome, OutcomeKind, TrainRequest, checked
 from service.trainings.resource import training_resource
 
 _log = get_logger("intake")
 
-_IDEMPOTENCY_KEPT = timedelta(hours=24)
 # With a shown URL of 200 characters this keeps an event under 4 kB apart from metadata (DESIGN 6).
 _MOST_CALLBACKS = 10
 # A Retry-After of PhotoGPT's is passed on up to here (failure model 2.3, "bounded").
@@ -54,7 +54,6 @@ class Intake:
         tenancy: Tenancy,
         recorder: Recorder,
         rules: Rules,
-        lease: timedelta,
         http_to_loopback: bool,
         clock: Clock,
         rng: random.Random,
@@ -64,7 +63,7 @@ class Intake:
         self._tenancy = tenancy
         self._recorder = recorder
         self._rules = rules
-        self._lease = lease
+        self._replay = Replay(lease=rules.lease, clock=clock)
         self._http_to_loopback = http_to_loopback
         self._clock = clock
         self._rng = rng
@@ -98,8 +97,9 @@ class Intake:
     async def _settle_without_trigger(self, caller: Caller, request: TrainRequest) -> Outcome | None:
         """A replay or a join, which cost PhotoGPT nothing; None when there is something to trigger."""
         known = await self._database.read(
-            lambda unit: self._earlier(unit, caller, request)
-            or unit.trainings.active(caller.tenant_id, request.model_id)
+            lambda unit: (
+                self._replay.earlier(unit, caller, request) or unit.trainings.active(caller.tenant_id, request.model_id)
+            )
         )
         if known is None or isinstance(known, Outcome):
             return known
@@ -124,7 +124,7 @@ class Intake:
             upstream_status=baseline.raw_status,
             caller_metadata=dict(request.metadata),
             created_at=now,
-            due_at=now + self._lease,
+            due_at=now + self._rules.lease,
         )
         if not unit.trainings.add(training):
             joined = self._replay_or_join(unit, caller, request)
@@ -133,20 +133,20 @@ class Intake:
             return joined
         self._tenancy.keep_key(unit, caller)
         self._put_callback(unit, caller, request, training.id)
-        self._claim_key(unit, caller, request, training.id)
+        self._replay.begin(unit, caller, request, training.id)
         return _Intent(training.id, watch_of(training))
 
     def _replay_or_join(self, unit: UnitOfWork, caller: Caller, request: TrainRequest) -> Outcome | None:
-        earlier = self._earlier(unit, caller, request)
+        earlier = self._replay.earlier(unit, caller, request)
         if earlier is not None:
             return earlier
         active = unit.trainings.active(caller.tenant_id, request.model_id)
         if active is None:
             return None
         self._put_callback(unit, caller, request, active.id)
-        self._claim_key(unit, caller, request, active.id)
+        self._replay.begin(unit, caller, request, active.id)
         outcome = Outcome(OutcomeKind.JOINED, self._resource(unit, active))
-        self._answer_key(unit, caller, request, outcome)
+        self._replay.end(unit, caller, request, outcome)
         return outcome
 
     async def _trigger(self, caller: Caller, request: TrainRequest, intent: _Intent) -> Outcome:
@@ -163,9 +163,9 @@ class Intake:
         match result:
             case Confirmed():
                 watch = intent.watch.move(Signal.CONFIRMED)
-                self._recorder.save(unit, held, watch, now=now, due_at=next_poll, triggered_at=now)
+                self._recorder.save(unit, held, watch, now=now, due_at=next_poll, changes={"triggered_at": now})
             case Unclear():
-                first_reading = min(next_poll, now + self._lease)
+                first_reading = min(next_poll, now + self._rules.lease)
                 self._recorder.save(unit, held, intent.watch, now=now, due_at=first_reading)
             case Refused() | NotReached():
                 watch = intent.watch.move(Signal.REFUSED, _failure(result))
@@ -173,7 +173,7 @@ class Intake:
         # If somebody was first (a cancellation, or a poll after our lease), what they stored is the answer.
         training = unit.trainings.get(caller.tenant_id, intent.training_id)
         outcome = _outcome(result, self._resource(unit, training) if training else None)
-        self._answer_key(unit, caller, request, outcome)
+        self._replay.end(unit, caller, request, outcome)
         return outcome
 
     def _put_callback(self, unit: UnitOfWork, caller: Caller, request: TrainRequest, training_id: str) -> None:
@@ -197,48 +197,6 @@ class Intake:
                 created_at=now,
             )
         )
-
-    def _earlier(self, unit: UnitOfWork, caller: Caller, request: TrainRequest) -> Outcome | None:
-        """What the request's Idempotency-Key was answered before, if it was used."""
-        if request.idempotency_key is None:
-            return None
-        kept_since = self._clock.now() - _IDEMPOTENCY_KEPT
-        record = unit.idempotency.get(caller.tenant_id, request.idempotency_key, not_before=kept_since)
-        if record is None:
-            return None
-        if record.fingerprint != request.fingerprint():
-            raise IdempotencyMismatch("This Idempotency-Key was used with another request; use a new one.")
-        if record.outcome is not None:
-            return Outcome.replay(record.outcome)
-        training = unit.trainings.get(caller.tenant_id, record.training_id)
-        if training is None:
-            return None
-        if training.status == Status.SUBMITTING and self._clock.now() - training.created_at < self._lease:
-            raise Conflict("The first request with this Idempotency-Key is under way.", code="in_flight", retry_after=2)
-        # The first answer was lost in a crash: the training itself is the answer (DESIGN 5).
-        return Outcome(OutcomeKind.ACCEPTED, self._resource(unit, training), replayed=True)
-
-    def _claim_key(self, unit: UnitOfWork, caller: Caller, request: TrainRequest, training_id: str) -> None:
-        if request.idempotency_key is None:
-            return
-        now = self._clock.now()
-        record = IdempotencyKey(
-            tenant_id=caller.tenant_id,
-            key=request.idempotency_key,
-            fingerprint=request.fingerprint(),
-            training_id=training_id,
-            created_at=now,
-        )
-        if unit.idempotency.claim(record, not_before=now - _IDEMPOTENCY_KEPT) is not None:
-            raise Conflict("Another request with this Idempotency-Key is under way.", code="in_flight", retry_after=2)
-
-    def _answer_key(self, unit: UnitOfWork, caller: Caller, request: TrainRequest, outcome: Outcome) -> None:
-        if request.idempotency_key is None:
-            return
-        if outcome.may_succeed_later:
-            unit.idempotency.release(caller.tenant_id, request.idempotency_key)
-        else:
-            unit.idempotency.answer(caller.tenant_id, request.idempotency_key, outcome.stored())
 
     def _resource(self, unit: UnitOfWork, training: Training) -> dict[str, object]:
         return training_resource(training, unit.trainings.callbacks([training.id])[training.id])

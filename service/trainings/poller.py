@@ -13,8 +13,8 @@ from service.photogpt.client import PhotoGPT
 from service.storage.database import Database, UnitOfWork
 from service.storage.trainings import DueTraining
 from service.telemetry.logging import get_logger
-from service.trainings.record import Held, Recorder
 from service.tenancy import Tenancy
+from service.trainings.record import Held, Recorder
 from service.vault import SealBroken
 
 _log = get_logger("poller")
@@ -29,7 +29,6 @@ class Poller:
         tenancy: Tenancy,
         recorder: Recorder,
         rules: Rules,
-        lease: timedelta,
         clock: Clock,
         rng: random.Random,
     ) -> None:
@@ -38,14 +37,13 @@ class Poller:
         self._tenancy = tenancy
         self._recorder = recorder
         self._rules = rules
-        self._lease = lease
         self._clock = clock
         self._rng = rng
 
     async def claim(self, limit: int) -> Sequence[DueTraining]:
         now = self._clock.now()
         return await self._database.transaction(
-            lambda unit: unit.trainings.claim_due(now=now, lease=self._lease, limit=limit)
+            lambda unit: unit.trainings.claim_due(now=now, lease=self._rules.lease, limit=limit)
         )
 
     async def poll(self, due: DueTraining) -> None:
@@ -60,9 +58,10 @@ class Poller:
             held = Held(due.id, due.fence, due.watch)
             due_at = None if after.suspended else now + delay
             adopted = due.watch.status is Status.SUBMITTING and after.status is not Status.SUBMITTING
-            changes = {"triggered_at": due.created_at} if adopted and isinstance(seen, Observation) else {}
-            saved = self._recorder.save(unit, held, after, now=now, due_at=due_at, last_polled_at=now, **changes)
-            return saved is not None
+            changes = {"last_polled_at": now}
+            if adopted and isinstance(seen, Observation):
+                changes["triggered_at"] = due.created_at
+            return self._recorder.save(unit, held, after, now=now, due_at=due_at, changes=changes) is not None
 
         saved = await self._database.transaction(record)
         self._log(due, seen, after, saved=saved)
@@ -90,7 +89,9 @@ class Poller:
             log.warning("suspended", reason="PhotoGPT refuses the key")
         elif isinstance(seen, Unreadable):
             log.warning("poll_unreadable", reason=seen.reason)
-        elif isinstance(seen, Observation) and not is_known(seen.raw_status) and seen.raw_status != due.watch.raw_status:
+        elif (
+            isinstance(seen, Observation) and not is_known(seen.raw_status) and seen.raw_status != due.watch.raw_status
+        ):
             log.warning("unknown_upstream_status", upstream_status=seen.raw_status)
         else:
             log.debug("polled", seen=type(seen).__name__)

@@ -6,9 +6,10 @@ Intake, poller and cancellation all record through `Recorder.save`, so promise 4
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from types import MappingProxyType
 
 from service.domain import ids
 from service.domain.event import TERMINAL_EVENTS, EventType, event_body
@@ -40,7 +41,7 @@ class Recorder:
         now: datetime,
         due_at: datetime | None,
         announce: bool = True,
-        **changes: Any,
+        changes: Mapping[str, datetime] = MappingProxyType({}),
     ) -> Training | None:
         """Store `watch` and tell of what changed; None, and nothing stored, if somebody else was first.
 
@@ -48,7 +49,7 @@ class Recorder:
         """
         news = _news(held.before, watch)
         row = unit.trainings.save(
-            held.id, fence=held.fence, watch=watch, due_at=due_at, new_events=len(news), now=now, **changes
+            held.id, fence=held.fence, watch=watch, due_at=due_at, new_events=len(news), now=now, changes=changes
         )
         if row is None:
             return None

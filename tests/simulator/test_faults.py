@@ -52,21 +52,21 @@ _numbers = count()
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[tuple[str, FakeClock]]:
+def served() -> Iterator[tuple[httpx.Client, FakeClock]]:
     clock = FakeClock()
-    with serve(create_photogpt(PhotoGPTOptions(max_running=1000), clock)) as url:
-        yield url, clock
+    app = create_photogpt(PhotoGPTOptions(max_running=1000), clock)
+    with serve(app) as url, httpx.Client(base_url=url, headers=headers(), trust_env=False) as http:
+        yield http, clock
 
 
 @pytest.fixture
-def remote(served: tuple[str, FakeClock]) -> Iterator[Remote]:
-    url, clock = served
+def remote(served: tuple[httpx.Client, FakeClock]) -> Iterator[Remote]:
+    http, clock = served
     clock.slept.clear()
-    with httpx.Client(base_url=url, headers=headers(), trust_env=False) as http:
-        model_id = f"m{next(_numbers)}"
-        http.put(f"/_control/models/{model_id}", json={"key": KEY, "images": 15})
-        yield Remote(http, clock, model_id)
-        http.delete("/_control/faults")
+    model_id = f"m{next(_numbers)}"
+    http.put(f"/_control/models/{model_id}", json={"key": KEY, "images": 15})
+    yield Remote(http, clock, model_id)
+    http.delete("/_control/faults")
 
 
 def test_status_answers_in_the_envelope_and_has_no_effect(remote: Remote) -> None:
