@@ -93,7 +93,7 @@ clean: ## Remove .venv, node_modules and caches; never data/
 	@set -e; $(call install,dev,$@ .venv/.setup)
 
 install = echo "- packages of requirements/$(1).txt"; \
-	$(UV) pip sync --quiet --python .venv/bin/python --require-hashes requirements/$(1).txt; \
+	$(UV) pip sync --quiet --compile-bytecode --python .venv/bin/python --require-hashes requirements/$(1).txt; \
 	$(UV) pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation -e .; \
 	touch $(2)
 

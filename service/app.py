@@ -74,4 +74,15 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         schemas = app.openapi_schema["components"]["schemas"]
         schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= schemas["Problem"].pop("$defs", {}) | schemas
+        _drop_framework_errors(app.openapi_schema)
     return app.openapi_schema
+
+
+def _drop_framework_errors(document: dict[str, Any]) -> None:
+    """FastAPI declares a 422 of its own for whatever has a parameter. Ours are problems, declared where they occur."""
+    for operations in (document["paths"] | document["webhooks"]).values():
+        for operation in operations.values():
+            if "application/json" in operation["responses"].get("422", {}).get("content", {}):
+                del operation["responses"]["422"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        document["components"]["schemas"].pop(name, None)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.domain.errors import ConfigurationError
 
@@ -63,7 +63,7 @@ class Settings(BaseSettings):
     lease: Seconds = _variable("GATEWAY_LEASE", 60.0, "Seconds a worker holds a claimed row.")
     overdue_after: Seconds = _variable("GATEWAY_OVERDUE_AFTER", 2100.0, "Seconds until a training counts as overdue.")
     expire_after: Seconds = _variable("GATEWAY_EXPIRE_AFTER", 86400.0, "Seconds until a watch is given up.")
-    retry_schedule: Annotated[tuple[float, ...], BeforeValidator(_seconds_list)] = _variable(
+    retry_schedule: Annotated[tuple[float, ...], NoDecode, BeforeValidator(_seconds_list)] = _variable(
         "GATEWAY_RETRY_SCHEDULE", _DEFAULT_SCHEDULE, "Seconds before each attempt of a delivery.", validate_default=True
     )
     attempt_timeout: Seconds = _variable("GATEWAY_ATTEMPT_TIMEOUT", 15.0, "Seconds for one whole attempt.")

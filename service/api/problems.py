@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.routing import Match
@@ -42,6 +43,7 @@ _STATUSES: Mapping[type[GatewayError], int] = {
 # PhotoGPT's refusals keep their status (DESIGN 5); any other status of its would say something about us.
 _RELAYED = frozenset({400, 401, 402, 403, 404, 409, 422, 429, 503})
 _RETRY_AFTER_OUTAGE = 5
+_MOST_ERRORS = 20
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 
 
@@ -112,15 +114,15 @@ async def _validation_error(_request: Request, error: Exception) -> JSONResponse
     """Names every wrong field; never repeats what was sent, which may be huge, secret or not even text."""
     if not isinstance(error, RequestValidationError):
         raise error
-    errors = [_field(_pointer(found["loc"]), _sentence(found)) for found in error.errors()]
+    errors = [_field(_pointer(found["loc"]), _sentence(found)) for found in error.errors()[:_MOST_ERRORS]]
     named = ", ".join(sorted({found["pointer"] for found in errors}))
-    return problem(422, InvalidRequest.code, f"The request is not valid: see {named}.", errors=errors[:20])
+    return problem(422, InvalidRequest.code, f"The request is not valid: see {named}.", errors=errors)
 
 
 async def _http_error(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
         raise error
-    headers = dict(error.headers or {})
+    headers = {name.lower(): value for name, value in (error.headers or {}).items()}
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         headers["allow"] = ", ".join(_allowed(request))
     code = _CODES.get(error.status_code, "http_error")
@@ -136,9 +138,10 @@ async def _defect(_request: Request, _error: Exception) -> JSONResponse:
 def _allowed(request: Request) -> list[str]:
     """The methods of all routes on this path: the framework names only those of the first."""
     methods: set[str] = set()
-    for route in request.app.routes:
+    # `app.routes` alone would not do: included routers are there as one route each, without methods.
+    for route in iter_route_contexts(request.app.routes):
         if route.matches(request.scope)[0] is not Match.NONE:
-            methods |= set(getattr(route, "methods", None) or ())
+            methods |= route.methods or set()
     return sorted(methods)
 
 

@@ -100,6 +100,10 @@ class Children:
         self._children.append(child)
         return child
 
+    def forget(self, child: Child) -> None:
+        """Of a child that has ended already, and was meant to."""
+        self._children.remove(child)
+
     def end(self) -> None:
         """End all; CommandFailed if one did not end by itself and in order."""
         codes = {child.name: child.end() for child in reversed(self._children)}

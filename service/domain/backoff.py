@@ -42,10 +42,10 @@ def parse_retry_after(value: str | None, now: datetime) -> timedelta | None:
     text = value.strip()
     if text.isascii() and text.isdigit():
         # Nine digits are 31 years: more would overflow a timedelta, and every caller caps at hours.
-        return timedelta(seconds=int(text[:9]))
+        return timedelta(seconds=int(text.lstrip("0")[:9] or 0))
     try:
         when = parsedate_to_datetime(text)
-    except (TypeError, ValueError, IndexError):
+    except (TypeError, ValueError, IndexError, OverflowError):
         return None
     if when.tzinfo is None:
         when = when.replace(tzinfo=UTC)

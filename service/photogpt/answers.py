@@ -68,11 +68,18 @@ def model_reading(answer: Answer, model_id: str, now: datetime) -> Seen:
     return Unreadable(f"http_{answer.status_code}", parse_retry_after(answer.headers.get("retry-after"), now))
 
 
+def says_ok(answer: Answer) -> bool:
+    """Whether a reading of anything succeeded; of an answer too long to be read whole only the HTTP status is known."""
+    if answer.status_code != 200:
+        return False
+    return not answer.complete or _outcome(_envelope(answer)) == "OK"
+
+
 def trigger_result(answer: Answer, now: datetime) -> TriggerResult:
     """What `GET /models/{id}/train` says; the list of certain and unclear outcomes is DESIGN 5."""
     code, envelope = answer.status_code, _envelope(answer)
     if 200 <= code < 300:
-        return _success(envelope, code)
+        return _success(answer, envelope)
     if code == 403 and envelope is None:
         return NotReached("http_403")  # a CDN's page: PhotoGPT never saw the request (photogpt-facts 1)
     if (400 <= code < 500 and code not in _UNCLEAR_4XX) or (code == 503 and envelope is not None):
@@ -85,8 +92,9 @@ def refusal_message(answer: Answer) -> str:
     """PhotoGPT's own words, bounded; empty when it said nothing readable."""
     envelope = _envelope(answer) or {}
     for field in ("message", "err"):
-        if isinstance(envelope.get(field), str) and envelope[field].strip():
-            return clean_text(str(envelope[field]), _LONGEST_MESSAGE)
+        text = envelope.get(field)
+        if isinstance(text, str) and (said := clean_text(text, _LONGEST_MESSAGE)):
+            return said
     return ""
 
 
@@ -96,18 +104,17 @@ def clean_text(text: str, limit: int) -> str:
     return printable.strip()[:limit]
 
 
-def _success(envelope: dict[str, Any] | None, code: int) -> TriggerResult:
-    outcome = str((envelope or {}).get("status", "")).upper()
+def _success(answer: Answer, envelope: dict[str, Any] | None) -> TriggerResult:
+    outcome = _outcome(envelope)
     if outcome == "OK":
         return Confirmed()
     if outcome == "NOK":
-        said = (envelope or {}).get("message")
-        return Refused(422, clean_text(said, _LONGEST_MESSAGE) if isinstance(said, str) else "")
-    return Unclear(f"http_{code}_without_envelope")
+        return Refused(422, refusal_message(answer))
+    return Unclear(f"http_{answer.status_code}_without_envelope")
 
 
 def _model(envelope: dict[str, Any] | None, model_id: str) -> Observation | Unreadable:
-    if envelope is None or str(envelope.get("status", "")).upper() != "OK":
+    if envelope is None or _outcome(envelope) != "OK":
         return Unreadable("not_an_ok_envelope")
     result = envelope.get("result")
     if not isinstance(result, dict):
@@ -115,7 +122,9 @@ def _model(envelope: dict[str, Any] | None, model_id: str) -> Observation | Unre
     if result.get("id", model_id) != model_id:
         return Unreadable("foreign_model_id")
     # PhotoGPT's own samples treat an absent status as an empty string (docs/training).
-    status, updated_at = result.get("status") or "", result.get("updatedAt")
+    status, updated_at = result.get("status"), result.get("updatedAt")
+    if status is None:
+        status = ""
     if not isinstance(status, str):
         return Unreadable("status_is_no_string")
     if updated_at is not None and not isinstance(updated_at, str):
@@ -123,6 +132,10 @@ def _model(envelope: dict[str, Any] | None, model_id: str) -> Observation | Unre
     return Observation(
         clean_text(status, _LONGEST_STATUS), clean_text(updated_at, _LONGEST_TIMESTAMP) if updated_at else None
     )
+
+
+def _outcome(envelope: dict[str, Any] | None) -> str:
+    return str((envelope or {}).get("status", "")).upper()
 
 
 def _envelope(answer: Answer) -> dict[str, Any] | None:

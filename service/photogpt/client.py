@@ -14,12 +14,12 @@ from service.photogpt.answers import (
     Unclear,
     model_reading,
     refusal_message,
+    says_ok,
     trigger_result,
 )
 
 # Cloudflare refuses some libraries' default agents with its error 1010 (photogpt-facts 1).
 _USER_AGENT = "photogpt-webhooks/0.1"
-_OK = 200
 # What PhotoGPT's refusals are answered with (DESIGN 5); 401, 403 and 404 only count in its own envelope.
 _RELAYED = frozenset({400, 402, 409, 422, 429})
 
@@ -55,7 +55,7 @@ class PhotoGPT:
             answer = await self._reads.send("GET", f"{self._base_url}/models", _headers(key))
         except NoAnswer as failure:
             raise _refusal(Unreadable(str(failure)), None, "the key") from failure
-        if answer.status_code != _OK:
+        if not says_ok(answer):
             raise _refusal(model_reading(answer, "", self._clock.now()), answer, "the key")
 
     async def trigger(self, key: str, model_id: str) -> TriggerResult:

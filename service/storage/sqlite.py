@@ -1,0 +1,144 @@
+"""SQLite: one writer thread that commits in groups with full sync, and a few readers.
+
+Writers never wait for each other's locks, since there is only one; and the units of work that queue up while a commit
+is on its way to the disk share the next one. Each has a savepoint, so that one that fails is undone alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event
+
+from service.domain.errors import ConfigurationError
+
+T = TypeVar("T")
+
+_READERS = 4
+_BUSY_TIMEOUT_MS = 5000  # failure model 2.4, "SQLite locked"
+# performance.md 4: more than this in one commit adds latency and no rate.
+_LARGEST_GROUP = 512
+
+
+@dataclass(slots=True)
+class _Job:
+    work: Callable[[Connection], Any]
+    done: Future[Any] = field(default_factory=Future)
+
+
+class Sqlite:
+    def __init__(self, url: str) -> None:
+        path = Path(url.removeprefix("sqlite:///"))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(f"DATABASE_URL={url}: {path.parent} can't be made: {error}") from error
+        self._writing = _engine(url, begin="BEGIN IMMEDIATE", pool_size=1, read_only=False)
+        self._reading = _engine(url, begin="BEGIN", pool_size=_READERS, read_only=True)
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._writer = threading.Thread(target=self._write_groups, name="sqlite-writer", daemon=True)
+        self._writer.start()
+        self._readers = ThreadPoolExecutor(_READERS, "sqlite-reader")
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in the writer thread; returns after the commit that holds it."""
+        job = _Job(work)
+        self._jobs.put(job)
+        result: T = await asyncio.wrap_future(job.done)
+        return result
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._readers, _in_transaction, self._reading, work)
+
+    async def close(self) -> None:
+        """Finish what is queued, then close."""
+        self._jobs.put(None)
+        await asyncio.get_running_loop().run_in_executor(self._readers, self._writer.join)
+        self._readers.shutdown()
+        self._reading.dispose()
+        self._writing.dispose()
+
+    def _write_groups(self) -> None:
+        while (first := self._jobs.get()) is not None:
+            group, last = _queued_behind(first, self._jobs)
+            self._commit([job for job in group if job.done.set_running_or_notify_cancel()])
+            if last:
+                return
+
+    def _commit(self, group: list[_Job]) -> None:
+        """Answer each job of the group, after the commit; a failed commit fails them all."""
+        answers: list[tuple[_Job, Any, BaseException | None]] = []
+        try:
+            with self._writing.begin() as connection:
+                answers.extend(_undone_alone(connection, job) for job in group)
+        except Exception as error:  # noqa: BLE001  # goes to whoever waits, not to this thread
+            answers = [(job, None, error) for job in group]
+        for job, result, problem in answers:
+            if problem is None:
+                job.done.set_result(result)
+            else:
+                job.done.set_exception(problem)
+
+
+def _queued_behind(first: _Job, jobs: queue.SimpleQueue[_Job | None]) -> tuple[list[_Job], bool]:
+    """`first` and what else waits already, and whether the end of all jobs was among it."""
+    group = [first]
+    while len(group) < _LARGEST_GROUP:
+        try:
+            job = jobs.get_nowait()
+        except queue.Empty:
+            break
+        if job is None:
+            return group, True
+        group.append(job)
+    return group, False
+
+
+def _undone_alone(connection: Connection, job: _Job) -> tuple[_Job, Any, BaseException | None]:
+    try:
+        with connection.begin_nested():
+            return job, job.work(connection), None
+    except Exception as error:  # goes to whoever waits; the savepoint has undone the work
+        if not _still_open(connection):
+            raise  # SQLite itself rolled everything back (disk full, I/O error): nothing of the group stands
+        return job, None, error
+
+
+def _still_open(connection: Connection) -> bool:
+    """Whether SQLite, not SQLAlchemy, thinks that the transaction goes on."""
+    return bool(connection.connection.dbapi_connection and connection.connection.dbapi_connection.in_transaction)
+
+
+def _in_transaction(engine: Engine, work: Callable[[Connection], T]) -> T:
+    with engine.begin() as connection:
+        return work(connection)
+
+
+def _engine(url: str, *, begin: str, pool_size: int, read_only: bool) -> Engine:
+    engine = create_engine(url, pool_size=pool_size, max_overflow=0, connect_args={"check_same_thread": False})
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: object) -> None:
+        # The driver would otherwise begin transactions by itself, deferred and only before some statements.
+        connection.isolation_level = None
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",  # WAL with NORMAL may lose acknowledged commits at power loss (failure model 2.4)
+            f"busy_timeout={_BUSY_TIMEOUT_MS}",
+            "foreign_keys=ON",
+            f"query_only={'ON' if read_only else 'OFF'}",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin_transaction(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine

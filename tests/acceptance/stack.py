@@ -1,0 +1,156 @@
+"""The whole thing as real processes over real sockets: a simulated PhotoGPT, the gateway, a receiver."""
+
+import json
+import signal
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from service.cli.processes import Child, Children
+from service.settings import environment_without_settings
+from tests.support.waiting import wait_until_sync
+
+KEY = "pgpt-acceptance"
+# A training of 22 minutes takes about two seconds.
+SPEED = 600.0
+
+# Real code with short times. The lease must exceed both timeouts.
+FAST = {
+    "GATEWAY_POLL_INTERVAL": "1",
+    "GATEWAY_LEASE": "4",
+    "GATEWAY_UPSTREAM_TIMEOUT": "3",
+    "GATEWAY_ATTEMPT_TIMEOUT": "3",
+    "GATEWAY_LOG_LEVEL": "warning",
+}
+
+
+class Stack:
+    """`gateway` can be killed and started again; the simulated PhotoGPT and the receiver stay."""
+
+    def __init__(self, children: Children, database_url: str | None = None, **settings: str) -> None:
+        self._children = children
+        self._starts = 0
+        self.folder = children.folder
+        self.photogpt = self._run("photogpt", "simulate", "photogpt", "--port", "0", "--speed", str(SPEED), *_MANY)
+        self.receiver = self._run("receiver", "simulate", "receiver", "--port", "0")
+        self.upstream = httpx.Client(base_url=self.photogpt.first_line().removesuffix("/api"), timeout=30)
+        self.hook = self.receiver.first_line()
+        self.sink = httpx.Client(base_url=self.hook.removesuffix("/hook"), timeout=30)
+        self._settings = {
+            **FAST,
+            "GATEWAY_PORT": "0",
+            "GATEWAY_HEALTH_PORT": "0",
+            "PHOTOGPT_BASE_URL": self.photogpt.first_line(),
+            "PHOTOGPT_API_KEY": KEY,
+            "DATABASE_URL": database_url or f"sqlite:///{self.folder / 'gateway.db'}",
+            **settings,
+        }
+        self.gateway: Child
+        self.api: httpx.Client
+
+    def start_gateway(self, **settings: str) -> None:
+        """Start it; what it was given before stays, but for `settings`."""
+        self._starts += 1
+        if self._starts > 1:
+            self.api.close()
+        self._settings |= settings
+        environment = {**environment_without_settings(), **self._settings, "GATEWAY_LOG_LEVEL": "info"}
+        self.gateway = self._children.start(f"gateway-{self._starts}", ["serve"], environment)
+        self.api = httpx.Client(base_url=self.gateway.log_entry("listening")["api"], timeout=30)
+
+    def kill_gateway(self) -> None:
+        """As `kill -9` does: no clean-up of any kind."""
+        self.gateway.process.send_signal(signal.SIGKILL)
+        assert self.gateway.process.wait(10) == -signal.SIGKILL
+        self._children.forget(self.gateway)
+
+    def restart_receiver(self, port: str) -> None:
+        self.receiver = self._run("receiver-again", "simulate", "receiver", "--port", port)
+        self.receiver.first_line()
+
+    def share_secret(self) -> str:
+        """Tell the receiver what webhooks are signed with."""
+        secret: str = self.api.get("/v1/signing-secret").raise_for_status().json()["secret"]
+        self.sink.put("/_control/secrets", json={"default": secret}).raise_for_status()
+        return secret
+
+    def models(self, count: int, prefix: str = "model", **order: Any) -> list[str]:
+        """Models at PhotoGPT, with enough pictures to be trained."""
+        asked = {"key": KEY, "prefix": prefix, "count": count, "images": 12, **order}
+        self.upstream.post("/_control/models", json=asked).raise_for_status()
+        return [f"{prefix}-{number:06d}" for number in range(count)]
+
+    def train(self, model_id: str, **body: Any) -> dict[str, Any]:
+        """A train request that must be accepted."""
+        asked = {"model_id": model_id, "callback_url": self.hook, **body}
+        answer = self.api.post("/v1/trainings", json=asked)
+        assert answer.status_code == 202, answer.text
+        training: dict[str, Any] = answer.json()
+        return training
+
+    def received(self, event_type: str | None = None) -> list[dict[str, Any]]:
+        """What the receiver got, each with its `event` parsed; oldest first."""
+        found = self.sink.get("/_control/received", params={"limit": 100_000}).raise_for_status().json()["received"]
+        events = [{**webhook, "event": json.loads(webhook["body"])} for webhook in found]
+        return [webhook for webhook in events if event_type in (None, webhook["event"]["type"])]
+
+    def wait_for_events(self, count: int, timeout: float = 60) -> None:
+        wait_until_sync(
+            lambda: len({webhook["webhook_id"] for webhook in self.received()}) >= count,
+            what=f"{count} events at the receiver",
+            timeout=timeout,
+        )
+
+    def triggers(self) -> dict[str, int]:
+        """How often each model was really trained at PhotoGPT."""
+        started: dict[str, int] = self.upstream.get("/_control/triggers").raise_for_status().json()
+        return started
+
+    def call_count(self, path: str) -> int:
+        answer = self.upstream.get("/_control/calls", params={"path": path, "limit": 0}).raise_for_status()
+        return int(answer.json()["count"])
+
+    def calls(self, path: str) -> list[dict[str, Any]]:
+        answer = self.upstream.get("/_control/calls", params={"path": path, "limit": 200_000}).raise_for_status()
+        calls: list[dict[str, Any]] = answer.json()["calls"]
+        return calls
+
+    def break_photogpt(self, **fault: Any) -> None:
+        self.upstream.post("/_control/faults", json=fault).raise_for_status()
+
+    def break_receiver(self, **fault: Any) -> None:
+        self.sink.post("/_control/faults", json=fault).raise_for_status()
+
+    def close(self) -> None:
+        for client in (self.upstream, self.sink, getattr(self, "api", None)):
+            if client is not None:
+                client.close()
+
+    def _run(self, name: str, *arguments: str) -> Child:
+        return self._children.start(name, arguments, environment_without_settings())
+
+
+# As many trainings at once as a test wants.
+_MANY = ("--max-running", "100000")
+
+
+def assert_one_event_each(webhooks: Iterable[dict[str, Any]], trainings: Sequence[dict[str, Any]], status: str) -> None:
+    """Each training has exactly one event, of that status, with one id and one body however often it was sent."""
+    bodies: dict[str, set[str]] = {}
+    trainings_of: Counter[str] = Counter()
+    for webhook in webhooks:
+        event_id, training_id = webhook["webhook_id"], webhook["event"]["data"]["id"]
+        if event_id not in bodies:
+            trainings_of[training_id] += 1
+        bodies.setdefault(event_id, set()).add(webhook["body"])
+        assert webhook["verified"] is True, webhook["problem"]
+        assert webhook["event"]["type"] == f"training.{status}"
+    assert trainings_of == Counter(training["id"] for training in trainings)
+    assert all(len(versions) == 1 for versions in bodies.values())
+
+
+def read_log(folder: Path) -> str:
+    return "".join(path.read_text(encoding="utf-8") for path in sorted(folder.glob("gateway-*.err")))

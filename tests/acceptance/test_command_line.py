@@ -1,0 +1,114 @@
+"""The command as a person meets it: the demo, the client commands, clear errors, an orderly end."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from service.settings import environment_without_settings
+from tests.acceptance.stack import Stack
+
+
+def run(*arguments: str, folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "service", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+        cwd=folder,
+        env={**environment_without_settings(), "COLUMNS": "200", **settings},
+    )
+
+
+def test_the_demo_ends_with_a_verified_webhook_and_leaves_nothing_running(tmp_path: Path) -> None:
+    done = run("demo", "--speed", "600", folder=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert "signature verified" in done.stdout
+    assert '"type": "training.ready"' in done.stdout
+    assert "webhook-signature: v1," in done.stdout
+    assert not children_in("photogpt-webhooks-demo-")
+
+
+def children_in(folder: str) -> list[str]:
+    """Processes whose working folder is (or was) one of that name."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            where = str((process / "cwd").readlink())
+        except OSError:
+            continue
+        if folder in where:
+            found.append(where)
+    return found
+
+
+def test_train_wait_lists_and_json(stack: Stack) -> None:
+    stack.start_gateway()
+    [model] = stack.models(1)
+    gateway = {"GATEWAY_URL": str(stack.api.base_url)}
+
+    trained = run("train", model, "--callback", stack.hook, "--wait", folder=stack.folder, **gateway)
+    assert trained.returncode == 0, trained.stderr
+    assert trained.stdout.startswith("trn_")
+
+    listed = run("trainings", "--json", folder=stack.folder, **gateway)
+    [training] = json.loads(listed.stdout)["data"]
+    assert (training["model_id"], training["status"]) == (model, "ready")
+    stack.wait_for_events(1)
+    delivered = run("deliveries", "--training", training["id"], folder=stack.folder, **gateway)
+    assert "training.ready" in delivered.stdout
+
+
+def test_errors_are_one_line_with_the_remedy(tmp_path: Path) -> None:
+    cases = [
+        (["trainings"], {"GATEWAY_URL": "http://127.0.0.1:9"}, 1, "is `photogpt-webhooks serve` running?"),
+        (["serve"], {"GATEWAY_POLL_INTERVAL": "soon"}, 2, "GATEWAY_POLL_INTERVAL"),
+        (["serve"], {"GATEWAY_LEASE": "10"}, 2, "GATEWAY_LEASE (10) must exceed"),
+        (["serve"], {"DATABASE_URL": "mysql://x"}, 2, "DATABASE_URL must begin with"),
+        (["serve"], {"GATEWAY_HOST": "0.0.0.0", "PHOTOGPT_API_KEY": "k"}, 2, "set GATEWAY_TOKEN"),
+        (["serve"], {"DATABASE_URL": "postgresql://x@127.0.0.1:9/x"}, 2, "GATEWAY_MASTER_KEY"),
+    ]
+    for arguments, settings, code, told in cases:
+        done = run(*arguments, folder=tmp_path, **settings)
+        assert done.returncode == code, done.stderr
+        assert told in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+        assert "Traceback" not in done.stderr
+
+
+def test_a_database_that_is_not_there_ends_serve_with_one_clear_line(tmp_path: Path) -> None:
+    master_key = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+    done = run("serve", folder=tmp_path, DATABASE_URL="postgresql://x@127.0.0.1:9/x", GATEWAY_MASTER_KEY=master_key)
+
+    assert done.returncode == 1
+    assert done.stderr.strip() == "error: The database can't be used at the moment."
+
+
+def test_check_names_what_is_wrong_and_hides_secrets(stack: Stack) -> None:
+    settings = {"PHOTOGPT_BASE_URL": stack.photogpt.first_line(), "PHOTOGPT_API_KEY": "pgpt-very-secret"}
+    good = run("check", folder=stack.folder, **settings)
+    assert good.returncode == 0, good.stderr
+    assert "everything checked works" in good.stdout
+    assert "pgpt-very-secret" not in good.stdout + good.stderr
+
+    bad = run("check", folder=stack.folder, **settings, GATEWAY_POLL_INTERVALL="1")
+    assert bad.returncode == 1
+    assert "GATEWAY_POLL_INTERVALL: there is no such setting" in bad.stderr
+
+
+def test_migrate_says_what_it_did(tmp_path: Path) -> None:
+    assert run("migrate", folder=tmp_path).stdout == "empty -> 0001\n"
+    assert run("migrate", folder=tmp_path).stdout == "already at 0001\n"
+
+
+def test_sigterm_ends_the_gateway_with_0_and_hands_back_what_it_could_not_finish(stack: Stack) -> None:
+    stack.start_gateway()
+    stack.share_secret()
+    trainings = [stack.train(model) for model in stack.models(20)]
+    assert stack.gateway.end() == 0
+
+    stack.start_gateway()
+    stack.wait_for_events(20)
+    assert {webhook["event"]["data"]["id"] for webhook in stack.received()} == {item["id"] for item in trainings}
