@@ -15,6 +15,7 @@ from service.domain.delivery import DeliveryStatus
 from service.domain.egress import shown_url
 from service.domain.errors import NotFound
 from service.domain.event import rfc3339
+from service.storage.database import UnitOfWork
 from service.storage.tables import Attempt, Delivery
 
 router = APIRouter(prefix="/v1/deliveries", tags=["Deliveries"])
@@ -30,12 +31,12 @@ async def list_deliveries(
     training_id: Annotated[str | None, Query(pattern=r"^trn_[0-9a-z]{26}$")] = None,
     status: Annotated[DeliveryStatus | None, Query()] = None,
 ) -> Response:
-    def read(unit: Any) -> Any:
+    def read(unit: UnitOfWork) -> dict[str, Any]:
         rows = unit.outbox.page(
             caller.tenant_id, training_id=training_id, status=status, before=page.before, limit=page.limit + 1
         )
         show = _shown(unit, rows)
-        return page_of(rows, page, lambda row: show[row.id], lambda row: str(row.id))
+        return page_of(rows, page, lambda row: show[row.id])
 
     return JSONResponse(await parts.database.read(read))
 
@@ -47,7 +48,7 @@ async def list_deliveries(
     responses=problems(401, 404, 503),
 )
 async def get_delivery(delivery_id: str, parts: Parts, caller: Authenticated) -> Response:
-    def read(unit: Any) -> Any:
+    def read(unit: UnitOfWork) -> dict[str, Any]:
         row = unit.outbox.get(caller.tenant_id, delivery_id) if looks_like_id(delivery_id) else None
         if row is None:
             raise NotFound("There is no such delivery.")
@@ -56,7 +57,7 @@ async def get_delivery(delivery_id: str, parts: Parts, caller: Authenticated) ->
     return JSONResponse(await parts.database.read(read))
 
 
-def _shown(unit: Any, rows: Sequence[Delivery]) -> dict[str, dict[str, Any]]:
+def _shown(unit: UnitOfWork, rows: Sequence[Delivery]) -> dict[str, dict[str, Any]]:
     attempts = unit.outbox.attempts([row.id for row in rows])
     urls = unit.outbox.callback_urls([row.callback_id for row in rows])
     return {row.id: _delivery(row, shown_url(urls[row.callback_id]), attempts[row.id]) for row in rows}

@@ -14,9 +14,10 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from service.bootstrap import Components
 from service.domain.errors import InvalidRequest
+from service.storage.tables import Delivery, Training
 from service.tenancy import Caller
 
-Row = TypeVar("Row")
+Row = TypeVar("Row", Training, Delivery)
 
 _bearer = HTTPBearer(
     auto_error=False,
@@ -58,11 +59,11 @@ def _page(
 Paging = Annotated[PageAsked, Depends(_page)]
 
 
-def page_of(rows: Sequence[Row], asked: PageAsked, show: Callable[[Row], Any], row_id: Callable[[Row], str]) -> Any:
+def page_of(rows: Sequence[Row], asked: PageAsked, show: Callable[[Row], dict[str, Any]]) -> dict[str, Any]:
     """A page from `asked.limit + 1` rows: the one too many says whether there is a next page."""
     shown = rows[: asked.limit]
     more = len(rows) > asked.limit
-    return {"data": [show(row) for row in shown], "next_cursor": _encoded(row_id(shown[-1])) if more else None}
+    return {"data": [show(row) for row in shown], "next_cursor": _encoded(shown[-1].id) if more else None}
 
 
 def looks_like_id(text: str) -> bool:

@@ -115,7 +115,7 @@ async def _validation_error(_request: Request, error: Exception) -> JSONResponse
     if not isinstance(error, RequestValidationError):
         raise error
     errors = [_field(_pointer(found["loc"]), _sentence(found)) for found in error.errors()[:_MOST_ERRORS]]
-    named = ", ".join(sorted({found["pointer"] for found in errors}))
+    named = ", ".join(sorted({found["pointer"] or "the body" for found in errors}))
     return problem(422, InvalidRequest.code, f"The request is not valid: see {named}.", errors=errors)
 
 
@@ -153,7 +153,9 @@ def _pointer(location: Sequence[int | str]) -> str:
     """`("body", "callback", "url")` as `/callback/url`; a header or parameter by its name."""
     where, *path = [str(part)[:64] for part in location]
     if where == "body":
-        return "/" + "/".join(part.replace("~", "~0").replace("/", "~1") for part in path)
+        if path[-1:] == ["[key]"]:  # the name of a member is wrong, not its value
+            path.pop()
+        return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in path)
     return path[-1] if path else where
 
 

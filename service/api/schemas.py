@@ -5,15 +5,36 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+from pydantic_core import PydanticCustomError
 
 from service.domain.event import EventType
 from service.domain.training import Status
 
 Item = TypeVar("Item")
 
+
+def _in_one_error(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    """A union has an error, at a place of its own, for each type that it could have been; callers know of one place."""
+    try:
+        return validate(value)
+    except ValidationError:
+        message = "A value is a text of at most 500 characters, a number, true, false or null"
+        raise PydanticCustomError("metadata_value", message) from None
+
+
 _MetadataName = Annotated[str, StringConstraints(min_length=1, max_length=40)]
-_MetadataValue = Annotated[str, StringConstraints(max_length=500)] | int | float | bool | None
+_MetadataValue = Annotated[
+    Annotated[str, StringConstraints(max_length=500)] | int | float | bool | None, WrapValidator(_in_one_error)
+]
 
 
 class _Request(BaseModel):

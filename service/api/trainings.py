@@ -16,6 +16,7 @@ from service.api.responses import problems
 from service.api.schemas import Page, TrainingOut, TrainRequestIn
 from service.domain.errors import InvalidRequest, NotFound
 from service.domain.training import Status
+from service.storage.database import UnitOfWork
 from service.trainings.request import CallbackRequest, Outcome, OutcomeKind, TrainRequest
 from service.trainings.resource import training_resource
 
@@ -63,12 +64,12 @@ async def list_trainings(
     status: Annotated[Status | None, Query()] = None,
     model_id: Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_-]{1,128}$")] = None,
 ) -> Response:
-    def read(unit: Any) -> Any:
+    def read(unit: UnitOfWork) -> dict[str, Any]:
         rows = unit.trainings.page(
             caller.tenant_id, status=status, model_id=model_id, before=page.before, limit=page.limit + 1
         )
         callbacks = unit.trainings.callbacks([row.id for row in rows])
-        return page_of(rows, page, lambda row: training_resource(row, callbacks[row.id]), lambda row: str(row.id))
+        return page_of(rows, page, lambda row: training_resource(row, callbacks[row.id]))
 
     return JSONResponse(await parts.database.read(read))
 
@@ -81,7 +82,7 @@ async def list_trainings(
     responses=problems(401, 404, 503, others={304: {"description": "Unchanged since that ETag."}}),
 )
 async def get_training(training_id: str, request: Request, parts: Parts, caller: Authenticated) -> Response:
-    def read(unit: Any) -> Any:
+    def read(unit: UnitOfWork) -> dict[str, Any]:
         row = unit.trainings.get(caller.tenant_id, training_id) if looks_like_id(training_id) else None
         if row is None:
             raise NotFound("There is no such training.")

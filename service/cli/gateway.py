@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import typer
 import yaml
-from rich.table import Table
 
 from service.cli.terminal import CommandFailed, err, out, warn
 from service.domain.errors import ConfigurationError, GatewayError, StorageUnavailable, UpstreamRefused
@@ -39,10 +38,8 @@ def check(
 ) -> None:
     """Say what is set, what is wrong with it, and how to mend it."""
     settings = load_settings()
-    table = Table("setting", "value", "meaning", title=f"photogpt-webhooks, mode {settings.mode}")
     for name, value, meaning in _effective(settings):
-        table.add_row(name, value, meaning)
-    out.print(table)
+        out.print(f"[bold]{name}[/] = {value}\n    [dim]{meaning}[/]")
     findings = asyncio.run(_examine(settings, ask_upstream=not offline))
     findings += [f"{name}: there is no such setting; is it misspelt?" for name in unknown_variables()]
     for finding in findings:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
 
-from service.domain.errors import ConfigurationError
+from service.domain.errors import ConfigurationError, StorageUnavailable
 
 T = TypeVar("T")
 
@@ -43,12 +43,15 @@ class Sqlite:
         self._writing = _engine(url, begin="BEGIN IMMEDIATE", pool_size=1, read_only=False)
         self._reading = _engine(url, begin="BEGIN", pool_size=_READERS, read_only=True)
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._closed = False
         self._writer = threading.Thread(target=self._write_groups, name="sqlite-writer", daemon=True)
         self._writer.start()
         self._readers = ThreadPoolExecutor(_READERS, "sqlite-reader")
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in the writer thread; returns after the commit that holds it."""
+        if self._closed:
+            raise StorageUnavailable("The database is closed.")  # nobody would take the job out of the queue
         job = _Job(work)
         self._jobs.put(job)
         result: T = await asyncio.wrap_future(job.done)
@@ -59,6 +62,7 @@ class Sqlite:
 
     async def close(self) -> None:
         """Finish what is queued, then close."""
+        self._closed = True
         self._jobs.put(None)
         await asyncio.get_running_loop().run_in_executor(self._readers, self._writer.join)
         self._readers.shutdown()
@@ -107,7 +111,9 @@ def _undone_alone(connection: Connection, job: _Job) -> tuple[_Job, Any, BaseExc
             return job, job.work(connection), None
     except Exception as error:  # goes to whoever waits; the savepoint has undone the work
         if not _still_open(connection):
-            raise  # SQLite itself rolled everything back (disk full, I/O error): nothing of the group stands
+            # SQLite itself rolled everything back (disk full, I/O error): nothing of the group stands. `error` may only
+            # say that the savepoint is gone.
+            raise StorageUnavailable("The database undid the transaction; its disk may be full.") from error
         return job, None, error
 
 
