@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from service.api import deliveries, health, problems, signing_secret, trainings
+from service.api import deliveries, docs, health, problems, signing_secret, trainings
 from service.api.body import BodyGuard
 from service.api.schemas import EventOut, Problem
 from service.bootstrap import Components
@@ -26,11 +26,13 @@ def create_app(components: Components | None = None) -> FastAPI:
         summary="Webhooks for PhotoGPT trainings.",
         description=_DESCRIPTION,
         license_info={"name": "MIT", "identifier": "MIT"},
+        docs_url=None,  # FastAPI's own page loads its scripts from elsewhere
         redoc_url=None,
     )
     app.state.components = components
     for module in (trainings, deliveries, signing_secret, health):
         app.include_router(module.router)
+    docs.install(app)
     _describe_webhook(app)
     problems.install(app)
     app.add_middleware(BodyGuard, prefix="/v1/")

@@ -21,7 +21,10 @@ from service.domain.delivery import ErrorClass
 
 # A server closes idle connections when it likes; shorter than the usual 5 s or more is our side of that race.
 _KEEP_ALIVE_SECONDS = 4.0
+_CONNECTED = "connection.connect_tcp.complete"
 _SENDING = ("http11.send_request_headers.started", "http2.send_request_headers.started")
+# What TLS says when it has to wait for the socket; whatever goes wrong meanwhile has it as its context.
+_WAITING = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +69,20 @@ class Outbound:
     async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes = b"") -> Answer:
         """One exchange. Raises NoAnswer; any status code is an answer."""
         started = self._clock.monotonic()
-        sent = False
+        sent, connection = False, None
 
-        async def watch_sending(event: str, _info: Mapping[str, Any]) -> None:
-            nonlocal sent
+        async def watch(event: str, info: Mapping[str, Any]) -> None:
+            nonlocal sent, connection
             sent = sent or event in _SENDING
+            if event == _CONNECTED:
+                connection = info["return_value"]
 
         request = httpx.Request(
             method,
             url,
             headers={"accept-encoding": "identity", **headers},
             content=body or None,
-            extensions={"trace": watch_sending},
+            extensions={"trace": watch},
         )
         try:
             async with asyncio.timeout(self._timeout):
@@ -85,6 +90,9 @@ class Outbound:
                 received, complete = await self._read(response)
         except (httpx.TransportError, OSError, ssl.SSLError) as error:
             raise NoAnswer(_classify(error), sent=sent, duration=self._since(started)) from error
+        finally:
+            if connection is not None and not sent:
+                await connection.aclose()  # httpcore forgets a connection whose TLS handshake is called off
         return Answer(
             status_code=response.status_code,
             headers={name.lower(): value for name, value in response.headers.items()},
@@ -119,7 +127,7 @@ def tls_context() -> ssl.SSLContext:
 
 def _classify(error: BaseException) -> ErrorClass:
     """The stable class of a failure, by its most telling cause."""
-    causes = list(_chain(error))
+    causes = [cause for cause in _chain(error) if not isinstance(cause, _WAITING)]
     for kind, error_class in (
         (socket.gaierror, ErrorClass.DNS),
         (ssl.SSLError, ErrorClass.TLS),

@@ -53,7 +53,7 @@ class BodyGuard:
         """The whole body, a problem, or None when the caller is gone."""
         too_large = problem(413, "body_too_large", f"A request body has at most {MOST_BYTES} bytes.")
         length = headers.get("content-length", "0")
-        if length.isdigit() and int(length[:12]) > MOST_BYTES:
+        if length.isascii() and length.isdigit() and int(length[:12]) > MOST_BYTES:
             return too_large
         body = bytearray()
         try:

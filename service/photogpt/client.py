@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from urllib.parse import quote
 
 from service.clock import Clock
+from service.domain.backoff import LONGEST_POLL_WAIT
 from service.domain.errors import UpstreamRefused, UpstreamUnreachable
 from service.domain.training import Observation, Seen, Unreadable
 from service.outbound import Answer, NoAnswer, Outbound
 from service.photogpt.answers import (
     NotReached,
+    Refused,
     TriggerResult,
     Unclear,
     model_reading,
@@ -47,7 +50,7 @@ class PhotoGPT:
         seen, answer = await self._read_model(key, model_id)
         if isinstance(seen, Observation):
             return seen
-        raise _refusal(seen, answer, "the model")
+        raise _refusal(seen, answer, "the model", key)
 
     async def check_key(self, key: str) -> None:
         """Raises UpstreamRefused or UpstreamUnreachable unless PhotoGPT accepts the key."""
@@ -66,7 +69,8 @@ class PhotoGPT:
         except NoAnswer as failure:
             reason = str(failure)
             return Unclear(reason) if failure.sent else NotReached(reason)
-        return trigger_result(answer, self._clock.now())
+        result = trigger_result(answer, self._clock.now())
+        return replace(result, message=_masked(result.message, key)) if isinstance(result, Refused) else result
 
     async def close(self) -> None:
         await self._reads.close()
@@ -92,12 +96,17 @@ def _headers(key: str) -> dict[str, str]:
     }
 
 
-def _refusal(seen: Seen, answer: Answer | None, what: str) -> UpstreamRefused | UpstreamUnreachable:
+def _masked(message: str, key: str) -> str:
+    """PhotoGPT's words are stored, shown and sent on: a key that it repeats in them must not be."""
+    return message.replace(key, "***")
+
+
+def _refusal(seen: Seen, answer: Answer | None, what: str, key: str) -> UpstreamRefused | UpstreamUnreachable:
     """Why a caller who waits can't have what it wants: PhotoGPT's own refusal, or that it can't be asked now."""
     retry_after = seen.retry_after if isinstance(seen, Unreadable) else None
     if answer is not None and (not isinstance(seen, Unreadable) or answer.status_code in _RELAYED):
-        seconds = round(retry_after.total_seconds()) if retry_after else None
-        return UpstreamRefused(answer.status_code, refusal_message(answer), retry_after=seconds)
+        seconds = None if retry_after is None else round(min(retry_after, LONGEST_POLL_WAIT).total_seconds())
+        return UpstreamRefused(answer.status_code, _masked(refusal_message(answer), key), retry_after=seconds)
     reason = seen.reason if isinstance(seen, Unreadable) else "no answer"
     return UpstreamUnreachable(
         f"PhotoGPT could not be asked about {what} ({reason}). Nothing was triggered; try again."
