@@ -42,15 +42,18 @@ def serve(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings) -> None:
+    told = _end_asked_for()
     with _bound(settings.host, settings.port, "GATEWAY_PORT") as api_socket:
         health_host = "" if settings.health_port else "127.0.0.1"
         with _bound(health_host, settings.health_port, "GATEWAY_HEALTH_PORT") as health_socket:
             components = build(settings, SystemClock(), random.SystemRandom())
             async with running(components):
-                await _listen(components, api_socket, health_socket)
+                await _listen(components, api_socket, health_socket, told)
 
 
-async def _listen(components: Components, api_socket: socket.socket, health_socket: socket.socket) -> None:
+async def _listen(
+    components: Components, api_socket: socket.socket, health_socket: socket.socket, told: asyncio.Event
+) -> None:
     listeners = [_listener(create_app(components)), _listener(create_health_app(components))]
     serving = [
         asyncio.create_task(listener.serve(sockets=[bound]))
@@ -59,7 +62,10 @@ async def _listen(components: Components, api_socket: socket.socket, health_sock
     ticker = Ticker(components.loops, tick_seconds(components.settings))
     ticker.start()
     _announce(components.settings, api_socket, health_socket)
-    await _until_told(serving)
+    # The end comes with a signal, or with a listener that ends by itself.
+    waiting = asyncio.create_task(told.wait())
+    await asyncio.wait([waiting, *serving], return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
     _log.info("draining")
     ticker.stop()
     await components.drain()
@@ -68,17 +74,20 @@ async def _listen(components: Components, api_socket: socket.socket, health_sock
     await asyncio.gather(*serving)
 
 
-async def _until_told(serving: list[asyncio.Task[None]]) -> None:
-    """Wait for the first SIGTERM or SIGINT, or for a listener that ends by itself. A second signal ends us at once."""
+def _end_asked_for() -> asyncio.Event:
+    """Set by the first SIGTERM or SIGINT, also one that comes during the start; a second one ends us at once."""
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told.set)
-    waiting = asyncio.create_task(told.wait())
-    await asyncio.wait([waiting, *serving], return_when=asyncio.FIRST_COMPLETED)
-    waiting.cancel()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.remove_signal_handler(number)
+    numbers = (signal.SIGTERM, signal.SIGINT)
+
+    def tell() -> None:
+        told.set()
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+    for number in numbers:
+        loop.add_signal_handler(number, tell)
+    return told
 
 
 def _listener(app: FastAPI) -> _Listener:

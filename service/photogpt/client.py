@@ -57,9 +57,9 @@ class PhotoGPT:
         try:
             answer = await self._reads.send("GET", f"{self._base_url}/models", _headers(key))
         except NoAnswer as failure:
-            raise _refusal(Unreadable(str(failure)), None, "the key") from failure
+            raise _refusal(Unreadable(str(failure)), None, "the key", key) from failure
         if not says_ok(answer):
-            raise _refusal(model_reading(answer, "", self._clock.now()), answer, "the key")
+            raise _refusal(model_reading(answer, "", self._clock.now()), answer, "the key", key)
 
     async def trigger(self, key: str, model_id: str) -> TriggerResult:
         """Start the training, once: at PhotoGPT this is a GET with a side effect, so it is never repeated."""

@@ -117,6 +117,7 @@ class Outbox:
                 attempts_made=due.attempts_made + 1,
                 due_at=now + decision.retry_in if decision.retry_in is not None else None,
                 finished_at=None if pending else now,
+                fence=due.fence + 1,  # one claim, one outcome
             )
         )
         if saved.rowcount == 0:

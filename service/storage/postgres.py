@@ -20,6 +20,7 @@ class Postgres:
             pool_size=_POOL,
             max_overflow=0,
             pool_pre_ping=True,
+            hide_parameters=True,  # errors are logged, and what is stored may be a token in a URL
         )
         self._reading = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 

@@ -31,8 +31,8 @@ from service.trainings.resource import training_resource
 
 _log = get_logger("intake")
 
-# With a shown URL of 200 characters this keeps an event under 4 kB apart from metadata (DESIGN 6).
-_MOST_CALLBACKS = 10
+# With shown URLs of 200 characters and all event types this keeps an event under 4 kB apart from metadata (DESIGN 6).
+_MOST_CALLBACKS = 5
 # A Retry-After of PhotoGPT's is passed on up to here (failure model 2.3, "bounded").
 _LONGEST_RETRY_AFTER = 3600
 
@@ -103,6 +103,8 @@ class Intake:
         )
         if known is None or isinstance(known, Outcome):
             return known
+        if known.suspended:
+            return None  # PhotoGPT is asked first whether the key works again; then it is resumed, and joined
         return await self._database.transaction(lambda unit: self._replay_or_join(unit, caller, request))
 
     def _store_intent(

@@ -1,3 +1,5 @@
+"""One simulated PhotoGPT for each test that asks for it."""
+
 from __future__ import annotations
 
 import pytest

@@ -62,8 +62,8 @@ def _response_pointer(method: str, path: str, status: int) -> str:
     return reference.removeprefix("#") if reference else pointer
 
 
-def _at(pointer: str) -> Any:
-    found: Any = document()
+def _at(pointer: str) -> dict[str, Any]:
+    found = document()
     for step in pointer.split("/")[1:]:
         found = found[step.replace("~1", "/").replace("~0", "~")]
     return found

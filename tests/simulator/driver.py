@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -21,8 +20,9 @@ def headers(key: str = KEY) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}", "API-Version": "1"}
 
 
-def client(app: FastAPI, path: str, **settings: Any) -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://simulator" + path, **settings)
+def client(app: FastAPI, path: str, key: str | None = None) -> httpx.AsyncClient:
+    sent = headers(key) if key else None
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://simulator" + path, headers=sent)
 
 
 def upload_form(
@@ -31,7 +31,7 @@ def upload_form(
     """The arguments of a request that uploads an image."""
     return {
         "data": {"data": json.dumps({"modelID": model_id, "type": kind})},
-        "files": {"file": (name, io.BytesIO(content))},
+        "files": {"file": (name, content)},
     }
 
 
@@ -43,12 +43,12 @@ class Simulation:
     control: httpx.AsyncClient
 
     @classmethod
-    def start(cls, **options: Any) -> Simulation:
+    def start(cls, options: PhotoGPTOptions | None = None) -> Simulation:
         clock = FakeClock()
-        app = create_photogpt(PhotoGPTOptions(**options), clock)
-        return cls(app, clock, client(app, "/api", headers=headers()), client(app, "/_control"))
+        app = create_photogpt(options or PhotoGPTOptions(), clock)
+        return cls(app, clock, client(app, "/api", KEY), client(app, "/_control"))
 
-    async def put_model(self, model_id: str, **order: Any) -> dict[str, Any]:
+    async def put_model(self, model_id: str, **order: object) -> dict[str, Any]:
         answer = await self.control.put(f"/models/{model_id}", json={"key": KEY, **order})
         assert answer.status_code == 200, answer.text
         model: dict[str, Any] = answer.json()
@@ -67,5 +67,7 @@ class Simulation:
     async def train(self, model_id: str, key: str = KEY) -> int:
         return (await self.api.get(f"/models/{model_id}/train", headers=headers(key))).status_code
 
-    async def upload(self, model_id: str, kind: str = "modelInput", **how: Any) -> httpx.Response:
-        return await self.api.post("/images/upload", **upload_form(model_id, kind, **how))
+    async def upload(
+        self, model_id: str, kind: str = "modelInput", *, content: bytes = JPEG, name: str = "me.jpg"
+    ) -> httpx.Response:
+        return await self.api.post("/images/upload", **upload_form(model_id, kind, content=content, name=name))

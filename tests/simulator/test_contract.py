@@ -11,6 +11,7 @@ from jsonschema import ValidationError
 from starlette.routing import Route
 
 from service.simulator.api import PREFIX
+from service.simulator.photogpt import PhotoGPTOptions
 from tests.simulator import contract
 from tests.simulator.driver import JPEG, KEY, OTHER_KEY, Simulation, headers, upload_form
 
@@ -34,7 +35,7 @@ def _model(status: int, model: str, method: str = "GET", under: str = "") -> Cas
     return Case(method, "/models/{modelID}" + under, status, {"modelID": model})
 
 
-def _upsert(status: int, why: str, **send: Any) -> Case:
+def _upsert(status: int, why: str, **send: object) -> Case:
     return Case("POST", "/models", status, send=send, why=why)
 
 
@@ -93,7 +94,7 @@ CASES = [
     _upload(400, "no model", {"files": {"file": ("a.jpg", JPEG)}, "data": {"data": '{"type": "modelInput"}'}}),
     _upload(400, "unknown type", upload_form("new", "output")),
     _upload(400, "no image", upload_form("new", content=b"GIF89a and so on")),
-    _upload(400, "too large", upload_form("new", content=JPEG + bytes(20 * 1024 * 1024))),
+    _upload(400, "too large", {**upload_form("new"), "headers": {"content-length": str(20 * 1024 * 1024 + 1)}}),
     _upload(404, "unknown model", upload_form("unknown")),
     _upload(404, "foreign model", upload_form("foreign")),
     _upload(404, "deleted model", upload_form("deleted")),
@@ -171,7 +172,7 @@ async def test_answers_as_documented(simulation: Simulation, case: Case) -> None
 async def test_lets_nobody_in_without_key_and_version(
     method: str, path: str, status: int, sent: dict[str, str]
 ) -> None:
-    simulation = Simulation.start(keys=frozenset({KEY}))
+    simulation = Simulation.start(PhotoGPTOptions(keys=frozenset({KEY})))
     simulation.api.headers = httpx.Headers(sent)
     answer = await simulation.api.request(method, path)
     assert answer.status_code == status

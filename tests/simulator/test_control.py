@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from service.simulator.photogpt import PhotoGPTOptions
 from tests.simulator.driver import KEY, OTHER_KEY, Simulation, headers
 
 
@@ -101,7 +102,7 @@ async def test_refuses_an_order_it_does_not_understand(simulation: Simulation, o
 
 
 async def test_remembers_every_call() -> None:
-    simulation = Simulation.start(speed=60)
+    simulation = Simulation.start(PhotoGPTOptions(speed=60))
     await simulation.put_model("m", images=15)
     await simulation.train("m")
     simulation.clock.advance(seconds=1)

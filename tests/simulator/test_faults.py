@@ -28,13 +28,13 @@ class Remote:
     clock: FakeClock
     model_id: str
 
-    def order(self, kind: str, **fault: Any) -> None:
+    def order(self, kind: str, **fault: object) -> None:
         order = {"kind": kind, "path": f"/models/{self.model_id}(/train)?", **fault}
         answer = self.http.post("/_control/faults", json=order)
         assert answer.status_code == 200, answer.text
 
-    def read(self, **settings: Any) -> httpx.Response:
-        return self.http.get(f"/api/models/{self.model_id}", **settings)
+    def read(self) -> httpx.Response:
+        return self.http.get(f"/api/models/{self.model_id}")
 
     def train(self) -> httpx.Response:
         return self.http.get(f"/api/models/{self.model_id}/train")
@@ -263,7 +263,7 @@ async def test_refuses_an_order_it_does_not_understand(simulation: Simulation, o
     assert await _ping(simulation) == 200
 
 
-async def _order(simulation: Simulation, **fault: Any) -> int:
+async def _order(simulation: Simulation, **fault: object) -> int:
     answer = await simulation.control.post("/faults", json={"kind": "status", **fault})
     assert answer.status_code == 200, answer.text
     fault_id: int = answer.json()["id"]

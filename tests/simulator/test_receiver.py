@@ -59,7 +59,7 @@ class Receiver:
     async def put_secrets(self, **secrets: str | None) -> int:
         return (await self.control.put("/secrets", json=secrets)).status_code
 
-    async def order(self, kind: str, **fault: Any) -> None:
+    async def order(self, kind: str, **fault: object) -> None:
         assert (await self.control.post("/faults", json={"kind": kind, **fault})).status_code == 200
 
     async def received(self, **params: str | int) -> list[dict[str, Any]]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from random import Random
 from statistics import mean
 
+import httpx
 import pytest
 
 from service.simulator.models import new_id
-from tests.simulator.driver import KEY, OTHER_KEY, Simulation, client, headers
+from service.simulator.photogpt import PhotoGPTOptions
+from tests.simulator.driver import JPEG, KEY, OTHER_KEY, Simulation, client, upload_form
 from tests.simulator.fake_clock import FakeClock
 
 
@@ -37,7 +40,7 @@ async def test_counts_uploaded_training_images_only(simulation: Simulation) -> N
 
 
 async def test_the_number_of_images_can_be_set() -> None:
-    simulation = Simulation.start(required_images=(1, 2))
+    simulation = Simulation.start(PhotoGPTOptions(required_images=(1, 2)))
     await simulation.put_model("m", images=1)
     assert await simulation.train("m") == 200
 
@@ -61,7 +64,7 @@ async def test_is_ready_once_the_time_is_over(simulation: Simulation) -> None:
 
 async def test_durations_are_spread_over_the_range_and_repeat_with_the_seed() -> None:
     async def durations(seed: int) -> list[float]:
-        simulation = Simulation.start(seed=seed, max_running=1000, training_minutes=(10, 30))
+        simulation = Simulation.start(PhotoGPTOptions(seed=seed, max_running=1000, training_minutes=(10, 30)))
         made = {"key": KEY, "prefix": "m", "count": 300, "images": 15}
         assert (await simulation.control.post("/models", json=made)).json() == {"created": 300}
         for number in range(300):
@@ -79,7 +82,7 @@ async def test_durations_are_spread_over_the_range_and_repeat_with_the_seed() ->
 
 
 async def test_the_time_inside_runs_faster() -> None:
-    simulation = Simulation.start(speed=60, training_minutes=(20, 20))
+    simulation = Simulation.start(PhotoGPTOptions(speed=60, training_minutes=(20, 20)))
     await simulation.put_model("m", images=15)
     await simulation.train("m")
     simulation.clock.advance(seconds=19.9)
@@ -101,7 +104,7 @@ async def test_a_duration_can_be_ordered_for_the_next_training(simulation: Simul
 
 
 async def test_each_key_has_so_many_trainings_at_once() -> None:
-    simulation = Simulation.start(max_running=2)
+    simulation = Simulation.start(PhotoGPTOptions(max_running=2))
     for model_id in ("a", "b", "c"):
         await simulation.put_model(model_id, images=15)
     await simulation.put_model("other", key=OTHER_KEY, images=15)
@@ -113,7 +116,7 @@ async def test_each_key_has_so_many_trainings_at_once() -> None:
 
 
 async def test_a_deleted_model_frees_its_place() -> None:
-    simulation = Simulation.start(max_running=1)
+    simulation = Simulation.start(PhotoGPTOptions(max_running=1))
     await simulation.put_model("a", images=15)
     await simulation.put_model("b", images=15)
     await simulation.train("a")
@@ -165,7 +168,7 @@ async def test_deletion_is_soft_and_final(simulation: Simulation) -> None:
 async def test_other_keys_see_nothing(simulation: Simulation) -> None:
     await simulation.put_model("m", images=15)
     image = (await simulation.upload("m")).json()["result"]["id"]
-    async with client(simulation.app, "/api", headers=headers(OTHER_KEY)) as other:
+    async with client(simulation.app, "/api", OTHER_KEY) as other:
         for path in ("/models/m", "/models/m/train", "/models/m/images", f"/images/{image}"):
             assert (await other.get(path)).status_code == 404
         assert (await other.delete("/models/m")).status_code == 404
@@ -209,6 +212,19 @@ async def test_knows_an_image_by_its_first_bytes(simulation: Simulation, content
     assert (await simulation.upload("m", content=b"?" + content, name="me.jpg")).status_code == 400
 
 
+async def test_measures_an_upload_that_does_not_tell_its_length(simulation: Simulation) -> None:
+    await simulation.put_model("m")
+    form = httpx.Request("POST", "http://simulator", **upload_form("m", content=JPEG + bytes(20 * 1024 * 1024)))
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield form.read()
+
+    sent = {"Content-Type": form.headers["Content-Type"]}
+    answer = await simulation.api.post("/images/upload", content=parts(), headers=sent)
+    assert answer.status_code == 400
+    assert "20MB" in answer.json()["message"]
+
+
 async def test_trainings_show_up_as_jobs(simulation: Simulation) -> None:
     for model_id in ("done", "broken", "busy"):
         await simulation.put_model(model_id, images=15, duration_minutes=10)
@@ -228,7 +244,7 @@ async def test_trainings_show_up_as_jobs(simulation: Simulation) -> None:
 
 
 async def test_jobs_come_in_pages_out_of_a_window() -> None:
-    simulation = Simulation.start(max_running=1000)
+    simulation = Simulation.start(PhotoGPTOptions(max_running=1000))
     for number in range(120):
         await simulation.put_model(f"m{number}", status="training")
     seen: list[str] = []
@@ -259,9 +275,10 @@ async def test_model_ids_are_version_7_uuids_in_the_order_of_their_making(simula
 
 
 async def test_an_update_only_moves_updated_at(simulation: Simulation) -> None:
-    await simulation.put_model("m", status="ready")
+    await simulation.put_model("m", images=15)
+    await simulation.train("m")
+    simulation.clock.advance(minutes=26)
     before = await simulation.model("m")
-    simulation.clock.advance(minutes=1)
     after = (await simulation.api.post("/models", json={"id": "m", "name": "Other"})).json()["result"]
     assert after["updatedAt"] > before["updatedAt"]
     assert {**after, "updatedAt": before["updatedAt"]} == before

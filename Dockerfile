@@ -1,0 +1,54 @@
+# The gateway's image, in two stages. `build` makes /app: a virtual environment with the locked packages and the
+# gateway, byte-compiled. The image itself is the plain Python base with that folder, and a user without any rights
+# who writes to /data only.
+#
+#   docker build -t photogpt-webhooks:0.1.0 .
+#
+# The API listens on loopback unless GATEWAY_HOST says otherwise: reachable for the other containers of its Pod, and
+# for nobody else. deploy/ has an example of both.
+ARG PYTHON_IMAGE=python:3.11-slim
+
+FROM ${PYTHON_IMAGE} AS build
+ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_NO_CACHE=1 UV_PYTHON_DOWNLOADS=never
+WORKDIR /src
+COPY requirements/uv.txt requirements/
+RUN python -m venv /uv \
+    && /uv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements/uv.txt
+COPY requirements/runtime.txt requirements/
+RUN /uv/bin/uv venv /app \
+    && /uv/bin/uv pip sync --python /app --require-hashes --no-build requirements/runtime.txt
+# What builds our wheel is locked as well; that lock is the one that has hatchling.
+COPY requirements/simulator.txt requirements/
+COPY pyproject.toml README.md LICENSE ./
+COPY service service
+RUN /uv/bin/uv build --wheel --require-hashes --build-constraints requirements/simulator.txt --out-dir /dist \
+    && /uv/bin/uv pip install --python /app --no-deps /dist/*.whl
+
+FROM ${PYTHON_IMAGE}
+LABEL org.opencontainers.image.title="photogpt-webhooks" \
+      org.opencontainers.image.description="Webhooks for PhotoGPT trainings" \
+      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.licenses="MIT"
+# A volume or tmpfs that is mounted here takes over this mode: any user id can be chosen at the start.
+RUN install -d -o 10001 -g 10001 -m 1777 /data
+COPY --from=build /app /app
+# The base may come without bytecode, and later nobody may write any: every start would compile what it imports.
+RUN /app/bin/python -c "import http.client, service.cli, service.server"
+# SQLite spills its savepoints to a file once they are large, and on a read-only root /tmp is no place for it.
+ENV PATH=/app/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    DATABASE_URL=sqlite:////data/gateway.db \
+    SQLITE_TMPDIR=/data
+WORKDIR /app
+# By number: Kubernetes can't tell that a name isn't root.
+USER 10001:10001
+VOLUME /data
+EXPOSE 8470 8471
+# Not urllib, which would ask a proxy from the environment.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --retries=3 CMD ["python", "-ISc", "\
+import os; from http.client import HTTPConnection; \
+probe = HTTPConnection('127.0.0.1', int(os.environ.get('GATEWAY_HEALTH_PORT', '8471')), timeout=4); \
+probe.request('GET', '/livez'); raise SystemExit(probe.getresponse().status != 200)"]
+ENTRYPOINT ["photogpt-webhooks"]
+CMD ["serve"]

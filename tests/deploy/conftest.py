@@ -1,0 +1,30 @@
+"""What the gateway makes of an environment that deploy/ would give it."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from service.settings import Settings, load_settings
+from tests.deploy.reading import known_variables
+
+
+@pytest.fixture
+def started_with(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Mapping[str, str]], Settings]:
+    """The settings of a gateway that has this environment and no other. Files of secrets are put in place."""
+    monkeypatch.chdir(tmp_path)  # away from a developer's .env
+    for name in known_variables():
+        monkeypatch.delenv(name, raising=False)
+
+    def start(environment: Mapping[str, str]) -> Settings:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, str(_secret_file(tmp_path, name) if name.endswith("_FILE") else value))
+        return load_settings()
+
+    return start
+
+
+def _secret_file(folder: Path, name: str) -> Path:
+    path = folder / name
+    path.write_text("a-secret\n", encoding="utf-8")
+    return path

@@ -1,0 +1,25 @@
+import re
+from typing import Any
+
+from tests.deploy.reading import DEPLOY, SECRETS, defaults
+
+NAMED = dict(re.findall(r"^#? ?([A-Z_]+)=(.*)$", (DEPLOY / "env.example").read_text(), flags=re.MULTILINE))
+
+
+def as_text(default: Any) -> str:
+    if default is None:
+        return ""
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def test_every_setting_is_named_with_its_default() -> None:
+    named = {name: value for name, value in NAMED.items() if not name.endswith("_FILE")}
+    assert named == {name: as_text(default) for name, default in defaults().items()}
+
+
+def test_every_secret_is_named_as_a_file_too() -> None:
+    assert {name.removesuffix("_FILE") for name in NAMED if name.endswith("_FILE")} == SECRETS
+
+
+def test_it_changes_nothing_until_a_line_is_uncommented() -> None:
+    assert [line for line in (DEPLOY / "env.example").read_text().splitlines() if line and line[0] != "#"] == []

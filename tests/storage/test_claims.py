@@ -1,0 +1,176 @@
+"""Claiming: who is due, for how long a claim holds, and that two claimers never hold the same row."""
+
+import asyncio
+import re
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import event, text
+
+from service.storage.database import Database, UnitOfWork
+from tests.storage.interleaving import uncommitted
+from tests.storage.queues import DeliveryQueue, Queue, TrainingQueue, claim, leases
+from tests.support.rows import LEASE, NOW, a_tenant, a_training, store
+
+SECOND = timedelta(seconds=1)
+
+
+@pytest.fixture(params=[TrainingQueue, DeliveryQueue], ids=["trainings", "deliveries"])
+def queue(request: pytest.FixtureRequest) -> Queue:
+    made: Queue = request.param()
+    return made
+
+
+async def test_only_what_is_due_is_claimed(database: Database, queue: Queue) -> None:
+    await queue.fill(
+        database,
+        {"overdue": NOW - timedelta(days=3), "due_now": NOW, "a_moment_later": NOW + timedelta(microseconds=1)},
+    )
+    assert await claim(database, queue, now=NOW) == {"overdue": 1, "due_now": 1}
+
+
+async def test_nothing_due_is_an_empty_claim(database: Database, queue: Queue) -> None:
+    await queue.fill(database, {"later": NOW + SECOND})
+    assert await claim(database, queue, now=NOW) == {}
+    assert await leases(database, queue) == {"later": (NOW + SECOND, 0)}
+
+
+async def test_what_has_been_due_longest_is_claimed_first(database: Database, queue: Queue) -> None:
+    await queue.fill(
+        database,
+        {"c": NOW - 3 * SECOND, "a": NOW - 5 * SECOND, "e": NOW - SECOND, "b": NOW - 4 * SECOND, "d": NOW - 2 * SECOND},
+    )
+    assert set(await claim(database, queue, now=NOW, limit=2)) == {"a", "b"}
+    assert set(await claim(database, queue, now=NOW, limit=2)) == {"c", "d"}
+    assert set(await claim(database, queue, now=NOW, limit=2)) == {"e"}
+
+
+async def test_a_claim_leases_its_rows_under_a_new_fence_and_touches_no_other(database: Database, queue: Queue) -> None:
+    await queue.fill(database, {"claimed": NOW - SECOND, "too_late": NOW, "later": NOW + SECOND})
+    assert await claim(database, queue, now=NOW, limit=1) == {"claimed": 1}
+    assert await leases(database, queue) == {
+        "claimed": (NOW + LEASE, 1),
+        "too_late": (NOW, 0),
+        "later": (NOW + SECOND, 0),
+    }
+
+
+async def test_a_leased_row_is_not_claimed_until_its_lease_ends(database: Database, queue: Queue) -> None:
+    await queue.fill(database, {"row": NOW})
+    assert await claim(database, queue, now=NOW) == {"row": 1}
+    assert await claim(database, queue, now=NOW) == {}
+    assert await claim(database, queue, now=NOW + LEASE - timedelta(microseconds=1)) == {}
+
+
+async def test_a_row_whose_lease_ended_is_claimed_again_under_a_higher_fence(database: Database, queue: Queue) -> None:
+    await queue.fill(database, {"row": NOW})
+    assert await claim(database, queue, now=NOW) == {"row": 1}
+    assert await claim(database, queue, now=NOW + LEASE) == {"row": 2}
+    assert await claim(database, queue, now=NOW + 2 * LEASE) == {"row": 3}
+    assert await leases(database, queue) == {"row": (NOW + 3 * LEASE, 3)}
+
+
+async def test_a_claim_that_is_rolled_back_leases_nothing(database: Database, queue: Queue) -> None:
+    await queue.fill(database, {"row": NOW})
+
+    def work(unit: UnitOfWork) -> None:
+        assert [row.id for row in queue.claim(unit, now=NOW, limit=1)] == ["row"]
+        raise InterruptedByTest
+
+    with pytest.raises(InterruptedByTest):
+        await database.transaction(work)
+    assert await leases(database, queue) == {"row": (NOW, 0)}
+    assert await claim(database, queue, now=NOW) == {"row": 1}
+
+
+async def test_what_wants_no_work_is_never_claimed(database: Database, queue: Queue) -> None:
+    await queue.fill(database, {"due": NOW, "without_due_time": None})
+    await queue.add_finished(database, "finished")
+    years_later = NOW + timedelta(days=3650)
+    assert await claim(database, queue, now=years_later) == {"due": 1}
+    assert await leases(database, queue) == {
+        "due": (years_later + LEASE, 1),
+        "without_due_time": (None, 0),
+        "finished": (None, 0),
+    }
+
+
+async def test_a_suspended_training_is_never_claimed(database: Database) -> None:
+    await store(database, a_tenant(), a_training("suspended", suspended=True, due_at=None))
+    assert await claim(database, TrainingQueue(), now=NOW + timedelta(days=3650)) == {}
+
+
+async def test_claimers_at_the_same_time_claim_everything_once(database: Database, queue: Queue) -> None:
+    await queue.fill(database, {f"row_{number:03}": NOW - number * SECOND for number in range(500)})
+
+    async def claimer() -> list[str]:
+        mine: list[str] = []
+        while claimed := await claim(database, queue, now=NOW, limit=20):
+            assert set(claimed.values()) == {1}
+            mine += claimed
+        return mine
+
+    shares = await asyncio.gather(*(claimer() for _ in range(8)))
+    times_claimed = Counter(row for share in shares for row in share)
+    assert len(times_claimed) == 500
+    assert set(times_claimed.values()) == {1}
+    assert {fence for _, fence in (await leases(database, queue)).values()} == {1}
+
+
+async def test_a_claim_does_not_wait_for_rows_that_another_is_claiming(
+    postgres: Database, postgres_url: str, queue: Queue
+) -> None:
+    await queue.fill(postgres, {"first": NOW - 2 * SECOND, "second": NOW - SECOND})
+    async with uncommitted(postgres_url, lambda unit: queue.claim(unit, now=NOW, limit=1)):
+        assert await claim(postgres, queue, now=NOW) == {"second": 1}
+    assert await leases(postgres, queue) == {"first": (NOW + LEASE, 1), "second": (NOW + LEASE, 1)}
+
+
+class TestPlan:
+    """Most rows are not due: the plan must go to the few that are, and not through the table."""
+
+    async def test_sqlite_searches_the_partial_index_of_due_rows(self, sqlite: Database, queue: Queue) -> None:
+        await queue.fill(sqlite, {"row": NOW})
+        plan = await sqlite.transaction(lambda unit: explained(unit, queue, "EXPLAIN QUERY PLAN"))
+        assert f"SEARCH {queue.table.__tablename__} USING INDEX {queue.due_index} (due_at<?)" in plan
+        assert [step for step in plan if step.startswith(f"SCAN {queue.table.__tablename__}")] == []
+
+    async def test_postgres_searches_the_partial_index_of_due_rows(self, postgres: Database, queue: Queue) -> None:
+        await queue.fill(postgres, {"row": NOW})
+
+        def work(unit: UnitOfWork) -> list[str]:
+            # It would rather read the whole of so small a table.
+            unit.session.connection().execute(text("SET LOCAL enable_seqscan = off"))
+            return explained(unit, queue, "EXPLAIN")
+
+        plan = "\n".join(await postgres.transaction(work))
+        assert re.search(rf"Index Scan (using|on) {queue.due_index}", plan)
+        assert re.search(r"Index Cond: \(due_at <= ", plan)
+
+    async def test_whether_an_earlier_event_is_pending_is_looked_up_by_index(self, sqlite: Database) -> None:
+        queue = DeliveryQueue()
+        await queue.fill(sqlite, {"row": NOW})
+        plan = await sqlite.transaction(lambda unit: explained(unit, queue, "EXPLAIN QUERY PLAN"))
+        assert "SEARCH deliveries_1 USING INDEX ix_deliveries_order (callback_id=? AND sequence<?)" in plan
+
+
+def explained(unit: UnitOfWork, queue: Queue, explain: str) -> list[str]:
+    """The plan of the very statement that a claim executes, step by step."""
+    connection = unit.session.connection()
+    executed: list[tuple[str, Any]] = []
+
+    def note(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+        executed.append((statement, parameters))
+
+    event.listen(connection, "before_cursor_execute", note)
+    queue.claim(unit, now=NOW, limit=10)
+    event.remove(connection, "before_cursor_execute", note)
+    statement, parameters = executed[0]
+    assert "UPDATE" in statement
+    return [str(row[-1]) for row in connection.exec_driver_sql(f"{explain} {statement}", parameters)]
+
+
+class InterruptedByTest(Exception):
+    pass

@@ -1,0 +1,131 @@
+"""Migrations: they bring any database to what the tables say, once, together or not at all."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, inspect
+from sqlalchemy.exc import DBAPIError
+from sqlmodel import SQLModel
+
+from service.storage import migrations
+from service.storage.database import Database
+from service.storage.migrations import migrate, newest_revision
+from service.storage.tables import Tenant
+from tests.support.rows import a_tenant, store, stored_one
+
+FOLDER = Path(migrations.__file__).parent
+TABLES = {
+    "alembic_version",
+    "attempts",
+    "callbacks",
+    "deliveries",
+    "events",
+    "idempotency_keys",
+    "tenants",
+    "trainings",
+}
+
+
+@pytest.fixture
+def empty_sqlite_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'empty.db'}"
+
+
+@pytest.fixture(params=["empty_sqlite_url", "postgres_database_url"], ids=["sqlite", "postgres"])
+def empty_url(request: pytest.FixtureRequest) -> str:
+    return str(request.getfixturevalue(request.param))
+
+
+@pytest.fixture
+async def empty(empty_url: str) -> AsyncIterator[Database]:
+    database = Database(empty_url)
+    yield database
+    await database.close()
+
+
+async def tables(database: Database) -> set[str]:
+    return await database.run(lambda connection: set(inspect(connection).get_table_names()))
+
+
+async def test_an_empty_database_is_brought_to_the_newest_revision(empty: Database) -> None:
+    assert await tables(empty) == set()
+    assert await migrate(empty) == (None, newest_revision())
+    assert await tables(empty) >= TABLES
+    await store(empty, a_tenant())
+    assert (await stored_one(empty, Tenant)).id == "ten_a"
+
+
+async def test_repeated_it_changes_nothing(empty: Database) -> None:
+    await migrate(empty)
+    await store(empty, a_tenant())
+    assert await migrate(empty) == (newest_revision(), newest_revision())
+    assert (await stored_one(empty, Tenant)).id == "ten_a"
+
+
+async def test_two_replicas_that_start_at_once_migrate_once(empty: Database, empty_url: str) -> None:
+    other = Database(empty_url)
+    outcomes = await asyncio.gather(migrate(empty), migrate(other))
+    await other.close()
+    assert sorted(outcomes, key=str) == sorted(
+        [(None, newest_revision()), (newest_revision(), newest_revision())], key=str
+    )
+    assert await tables(empty) >= TABLES
+
+
+async def test_the_migrated_database_is_what_the_tables_say(database: Database) -> None:
+    def differences(connection: Connection) -> list[object]:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        return list(compare_metadata(context, SQLModel.metadata))
+
+    assert await database.run(differences) == []
+
+
+async def test_the_conditions_of_partial_indexes_are_what_the_tables_say(database: Database) -> None:
+    """Which the comparison above does not look at."""
+
+    def conditions(connection: Connection) -> dict[str, str]:
+        kind = "sqlite_where" if connection.dialect.name == "sqlite" else "postgresql_where"
+        return {
+            str(index["name"]): str(index["dialect_options"][kind]).strip("()")
+            for table in SQLModel.metadata.sorted_tables
+            for index in inspect(connection).get_indexes(table.name)
+            if kind in index.get("dialect_options", {})
+        }
+
+    assert await database.run(conditions) == {
+        "uq_trainings_active": "finished_at IS NULL",
+        "ix_trainings_due": "due_at IS NOT NULL",
+        "uq_events_terminal": "terminal",
+        "ix_deliveries_due": "due_at IS NOT NULL",
+    }
+
+
+async def test_one_that_fails_leaves_nothing_behind(empty: Database) -> None:
+    # In the way of the last table that the first migration makes.
+    await empty.run(lambda connection: connection.exec_driver_sql("CREATE TABLE attempts (id INTEGER)"))
+    with pytest.raises(DBAPIError, match="already exists"):
+        await migrate(empty)
+    assert await tables(empty) == {"attempts"}
+    await empty.run(lambda connection: connection.exec_driver_sql("DROP TABLE attempts"))
+    assert await migrate(empty) == (None, newest_revision())
+    assert await tables(empty) >= TABLES
+
+
+def test_every_file_is_in_one_chain_with_one_head() -> None:
+    scripts = ScriptDirectory(str(FOLDER))
+    chain = list(scripts.walk_revisions())
+    assert scripts.get_heads() == [newest_revision()]
+    assert len(scripts.get_bases()) == 1
+    assert not any(script.is_branch_point or script.is_merge_point for script in chain)
+    files = {path.name for path in (FOLDER / "versions").glob("*.py")} - {"__init__.py"}
+    assert {Path(script.path).name for script in chain} == files
+
+
+def test_a_file_is_named_by_its_revision() -> None:
+    for script in ScriptDirectory(str(FOLDER)).walk_revisions():
+        assert Path(script.path).name.startswith(f"{script.revision}_")

@@ -1,0 +1,159 @@
+"""Rows for tests of what is stored: valid and small, with a default for whatever a test does not care about."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+from sqlmodel import SQLModel, select
+
+from service.domain.delivery import DeliveryStatus
+from service.domain.event import DEFAULT_CALLBACK_EVENTS, TERMINAL_EVENTS, EventType
+from service.domain.training import TERMINAL, Status
+from service.storage.database import Database, UnitOfWork
+from service.storage.tables import Callback, Delivery, Event, IdempotencyKey, Tenant, Training
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
+LEASE = timedelta(seconds=60)
+
+Row = TypeVar("Row", bound=SQLModel)
+
+
+def a_tenant(id: str = "ten_a", *, sealed_key: bytes | None = b"sealed key") -> Tenant:
+    return Tenant(
+        id=id, sealed_key=sealed_key, sealed_signing_secret=b"sealed secret of " + id.encode(), created_at=NOW
+    )
+
+
+def a_training(
+    id: str = "trn_1",
+    *,
+    tenant: str = "ten_a",
+    model: str | None = None,
+    status: Status = Status.TRAINING,
+    due_at: datetime | None = NOW,
+    suspended: bool = False,
+    sequence: int = 0,
+    fence: int = 0,
+) -> Training:
+    """Of a model of its own, unless `model` says otherwise; a terminal status is one that was reached at NOW."""
+    finished = status in TERMINAL
+    return Training(
+        id=id,
+        tenant_id=tenant,
+        model_id=model or f"model_of_{id}",
+        status=status,
+        suspended=suspended,
+        sequence=sequence,
+        created_at=NOW - timedelta(minutes=10),
+        triggered_at=NOW - timedelta(minutes=10),
+        finished_at=NOW if finished else None,
+        due_at=None if finished else due_at,
+        fence=fence,
+    )
+
+
+def a_callback(
+    id: str = "cbk_1",
+    *,
+    training: str = "trn_1",
+    tenant: str = "ten_a",
+    url: str | None = None,
+    events: Iterable[EventType] = DEFAULT_CALLBACK_EVENTS,
+    sealed_secret: bytes | None = None,
+    ended_at: datetime | None = None,
+) -> Callback:
+    """At a URL of its own, unless `url` says otherwise."""
+    return Callback(
+        id=id,
+        tenant_id=tenant,
+        training_id=training,
+        url=url or f"https://receiver.example/{id}",
+        events=sorted(events),
+        sealed_secret=sealed_secret,
+        created_at=NOW,
+        ended_at=ended_at,
+    )
+
+
+def an_event(
+    id: str = "evt_1",
+    *,
+    training: str = "trn_1",
+    tenant: str = "ten_a",
+    type: EventType = EventType.READY,
+    sequence: int = 1,
+) -> Event:
+    return Event(
+        id=id,
+        tenant_id=tenant,
+        training_id=training,
+        type=type,
+        sequence=sequence,
+        terminal=type in TERMINAL_EVENTS.values(),
+        body=b'{"type":"' + type.encode() + b'"}',
+        created_at=NOW,
+    )
+
+
+def a_delivery(
+    id: str = "dlv_1",
+    *,
+    event: str = "evt_1",
+    callback: str = "cbk_1",
+    training: str = "trn_1",
+    tenant: str = "ten_a",
+    sequence: int = 1,
+    status: DeliveryStatus = DeliveryStatus.PENDING,
+    due_at: datetime | None = NOW,
+) -> Delivery:
+    """A status other than pending is one that was reached at NOW."""
+    pending = status is DeliveryStatus.PENDING
+    return Delivery(
+        id=id,
+        tenant_id=tenant,
+        event_id=event,
+        training_id=training,
+        callback_id=callback,
+        event_type=EventType.READY,
+        sequence=sequence,
+        status=status,
+        created_at=NOW,
+        finished_at=None if pending else NOW,
+        due_at=due_at if pending else None,
+    )
+
+
+def an_idempotency_key(
+    key: str = "key-1",
+    *,
+    tenant: str = "ten_a",
+    fingerprint: str = "fingerprint",
+    training: str = "trn_1",
+    created_at: datetime = NOW,
+) -> IdempotencyKey:
+    return IdempotencyKey(
+        tenant_id=tenant, key=key, fingerprint=fingerprint, training_id=training, created_at=created_at
+    )
+
+
+async def store(database: Database, *rows: SQLModel) -> None:
+    """Commit `rows` as they are, parents before children whatever their order here."""
+
+    def insert(unit: UnitOfWork) -> None:
+        for table in SQLModel.metadata.sorted_tables:
+            unit.session.add_all(row for row in rows if row.__tablename__ == table.name)
+            unit.session.flush()
+
+    await database.transaction(insert)
+
+
+async def stored(database: Database, table: type[Row]) -> Sequence[Row]:
+    """All committed rows, in the order of their primary keys."""
+    order = SQLModel.metadata.tables[str(table.__tablename__)].primary_key.columns
+    return await database.read(lambda unit: unit.session.exec(select(table).order_by(*order)).all())
+
+
+async def stored_one(database: Database, table: type[Row]) -> Row:
+    """The only committed row."""
+    [row] = await stored(database, table)
+    return row

@@ -1,0 +1,307 @@
+"""The one form of every loop: claim what there are slots for, work on it, survive, and end in order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+
+from service.claimloop import ClaimLoop
+from tests.support.clock import FakeClock
+from tests.support.waiting import wait_until
+
+
+class Backlog:
+    """Due rows, claimed in order; each is worked on until it is let go, or at once if `quick`."""
+
+    def __init__(self, size: int = 0, *, quick: bool = False) -> None:
+        self.due = list(range(size))
+        self.quick = quick
+        self.asked: list[int] = []
+        self.begun: list[int] = []
+        self.done: list[int] = []
+        self.called_off: list[int] = []
+        self.at_once = 0
+        self._gates: dict[int, asyncio.Event] = {}
+
+    async def claim(self, limit: int) -> Sequence[int]:
+        self.asked.append(limit)
+        claimed, self.due = self.due[:limit], self.due[limit:]
+        return claimed
+
+    async def work(self, item: int) -> None:
+        self.begun.append(item)
+        self.at_once = max(self.at_once, len(self.begun) - len(self.done) - len(self.called_off))
+        gate = self._gates.setdefault(item, asyncio.Event())
+        try:
+            if not self.quick:
+                await gate.wait()
+        except asyncio.CancelledError:
+            self.called_off.append(item)
+            raise
+        self.done.append(item)
+
+    def let_go(self, *items: int) -> None:
+        for item in items:
+            self._gates[item].set()
+
+    async def until_begun(self, count: int) -> None:
+        await wait_until(lambda: len(self.begun) >= count, what=f"the beginning of {count} items")
+        assert len(self.begun) == count
+
+    async def until_done(self, count: int) -> None:
+        await wait_until(lambda: len(self.done) >= count, what=f"the end of {count} items")
+
+
+class Gate:
+    """Something that a test holds up; `reached` once somebody waits at it."""
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+        self.opened = asyncio.Event()
+
+    async def pass_through(self) -> None:
+        self.reached.set()
+        await self.opened.wait()
+
+
+Claim = Callable[[int], Awaitable[Sequence[int]]]
+Work = Callable[[int], Awaitable[None]]
+
+
+@asynccontextmanager
+async def running(
+    backlog: Backlog,
+    slots: int,
+    *,
+    claim: Claim | None = None,
+    work: Work | None = None,
+    clock: FakeClock | None = None,
+) -> AsyncIterator[ClaimLoop[int]]:
+    loop: ClaimLoop[int] = ClaimLoop(
+        "test", claim=claim or backlog.claim, work=work or backlog.work, slots=slots, clock=clock or FakeClock()
+    )
+    loop.start()
+    try:
+        yield loop
+    finally:
+        await loop.stop(0)
+
+
+async def settled(loop: ClaimLoop[int]) -> None:
+    """Return once the loop has looked again: whatever it was told before, it has acted on."""
+    looks = loop.last_pass
+    loop._clock.advance(1)  # type: ignore[attr-defined]  # the FakeClock that it was given
+    loop.wake()
+    await wait_until(lambda: loop.last_pass != looks, what="another look")
+
+
+class TestClaiming:
+    async def test_no_more_is_claimed_than_there_are_slots_for(self) -> None:
+        backlog = Backlog(10)
+        async with running(backlog, slots=3) as loop:
+            loop.wake()
+            await backlog.until_begun(3)
+            await settled(loop)
+            assert (backlog.asked, backlog.begun) == ([3], [0, 1, 2])
+            backlog.let_go(1)
+            await backlog.until_begun(4)
+            assert (backlog.asked, backlog.begun) == ([3, 1], [0, 1, 2, 3])
+
+    async def test_slots_are_filled_again_once_a_quarter_is_free(self) -> None:
+        backlog = Backlog(100)
+        async with running(backlog, slots=8) as loop:
+            loop.wake()
+            await backlog.until_begun(8)
+            backlog.let_go(0)
+            await backlog.until_done(1)
+            await settled(loop)
+            assert backlog.asked == [8]
+            backlog.let_go(1)
+            await backlog.until_begun(10)
+            assert backlog.asked == [8, 2]
+
+    async def test_a_claim_that_is_not_filled_is_the_last_of_its_pass(self) -> None:
+        backlog = Backlog(3)
+        async with running(backlog, slots=8) as loop:
+            loop.wake()
+            await backlog.until_begun(3)
+            await settled(loop)
+            assert backlog.asked == [8, 5]
+
+    @pytest.mark.parametrize("slots", [1, 2, 3, 4, 7, 64])
+    async def test_a_backlog_is_worked_off_without_another_wake(self, slots: int) -> None:
+        backlog = Backlog(300, quick=True)
+        async with running(backlog, slots=slots) as loop:
+            loop.wake()
+            await backlog.until_done(300)
+        assert sorted(backlog.done) == list(range(300))
+        assert backlog.at_once <= slots
+        assert max(backlog.asked) <= slots
+
+    async def test_many_wakes_are_one_look(self) -> None:
+        backlog = Backlog(1)
+        async with running(backlog, slots=4) as loop:
+            for _ in range(100):
+                loop.wake()
+            await backlog.until_begun(1)
+            assert backlog.asked == [4]
+
+    async def test_a_wake_during_a_claim_is_not_lost(self) -> None:
+        backlog, gate = Backlog(), Gate()
+
+        async def claim(limit: int) -> Sequence[int]:
+            claimed = await backlog.claim(limit)
+            if len(backlog.asked) == 1:
+                await gate.pass_through()
+            return claimed
+
+        async with running(backlog, slots=4, claim=claim) as loop:
+            loop.wake()
+            await gate.reached.wait()
+            backlog.due = [7]
+            loop.wake()
+            gate.opened.set()
+            await backlog.until_begun(1)
+            assert backlog.begun == [7]
+
+    async def test_a_slot_that_is_freed_during_a_claim_is_not_lost(self) -> None:
+        backlog, gate = Backlog(100), Gate()
+
+        async def claim(limit: int) -> Sequence[int]:
+            claimed = await backlog.claim(limit)
+            if len(backlog.asked) == 2:
+                await gate.pass_through()
+            return claimed
+
+        async with running(backlog, slots=4, claim=claim) as loop:
+            loop.wake()
+            await backlog.until_begun(4)
+            backlog.let_go(0)
+            await gate.reached.wait()
+            backlog.let_go(1, 2, 3)
+            await backlog.until_done(4)
+            gate.opened.set()
+            await backlog.until_begun(8)
+            assert backlog.asked == [4, 1, 3]
+
+
+class TestFailures:
+    async def test_a_claim_that_fails_does_not_end_the_loop(self) -> None:
+        backlog = Backlog(2, quick=True)
+        failures = iter([OSError("the database is gone"), RuntimeError("and again")])
+
+        async def claim(limit: int) -> Sequence[int]:
+            for failure in failures:
+                raise failure
+            return await backlog.claim(limit)
+
+        async with running(backlog, slots=4, claim=claim) as loop:
+            for _ in range(3):
+                await settled(loop)
+            await backlog.until_done(2)
+
+    async def test_a_claim_that_fails_leaves_the_work_in_flight_alone(self) -> None:
+        backlog = Backlog(1)
+
+        async def claim(limit: int) -> Sequence[int]:
+            if backlog.asked:
+                raise OSError("the database is gone")
+            return await backlog.claim(limit)
+
+        async with running(backlog, slots=4, claim=claim) as loop:
+            loop.wake()
+            await backlog.until_begun(1)
+            await settled(loop)
+            backlog.let_go(0)
+            await backlog.until_done(1)
+
+    async def test_work_that_fails_frees_its_slot(self) -> None:
+        backlog = Backlog(20, quick=True)
+
+        async def work(item: int) -> None:
+            await backlog.work(item)
+            if item % 2:
+                raise ValueError(item)
+
+        async with running(backlog, slots=2, work=work) as loop:
+            loop.wake()
+            await backlog.until_done(20)
+        assert backlog.done == list(range(20))
+
+
+class TestStopping:
+    async def test_work_in_flight_is_finished(self) -> None:
+        backlog = Backlog(2)
+        async with running(backlog, slots=4) as loop:
+            loop.wake()
+            await backlog.until_begun(2)
+            stopping = asyncio.ensure_future(loop.stop(60))
+            backlog.let_go(0)
+            await backlog.until_done(1)
+            assert not stopping.done()
+            backlog.let_go(1)
+            await stopping
+        assert (backlog.done, backlog.called_off) == ([0, 1], [])
+
+    async def test_what_is_late_is_called_off(self) -> None:
+        backlog = Backlog(3)
+        async with running(backlog, slots=4) as loop:
+            loop.wake()
+            await backlog.until_begun(3)
+            backlog.let_go(1)
+            await loop.stop(0.05)
+        assert (backlog.done, sorted(backlog.called_off)) == ([1], [0, 2])
+
+    async def test_nothing_more_is_claimed(self) -> None:
+        backlog = Backlog(100)
+        async with running(backlog, slots=4) as loop:
+            loop.wake()
+            await backlog.until_begun(4)
+            stopping = asyncio.ensure_future(loop.stop(60))
+            loop.wake()
+            backlog.let_go(0, 1, 2, 3)
+            await stopping
+            loop.wake()
+        assert (backlog.asked, backlog.done) == ([4], [0, 1, 2, 3])
+
+    async def test_what_is_being_claimed_is_still_worked_on(self) -> None:
+        backlog, gate = Backlog(100, quick=True), Gate()
+
+        async def claim(limit: int) -> Sequence[int]:
+            claimed = await backlog.claim(limit)
+            await gate.pass_through()
+            return claimed
+
+        async with running(backlog, slots=4, claim=claim) as loop:
+            loop.wake()
+            await gate.reached.wait()
+            stopping = asyncio.ensure_future(loop.stop(60))
+            gate.opened.set()
+            await stopping
+        assert (backlog.asked, backlog.done) == ([4], [0, 1, 2, 3])
+
+    async def test_it_may_be_stopped_twice_and_before_it_began(self) -> None:
+        backlog = Backlog(1)
+        loop: ClaimLoop[int] = ClaimLoop("test", claim=backlog.claim, work=backlog.work, slots=1, clock=FakeClock())
+        await loop.stop(1)
+        loop.start()
+        loop.wake()
+        await loop.stop(1)
+        await loop.stop(1)
+        assert backlog.asked == []
+
+
+async def test_it_says_how_long_ago_it_looked() -> None:
+    backlog, clock = Backlog(), FakeClock()
+    async with running(backlog, slots=4, clock=clock) as loop:
+        assert loop.idle_for is None
+        loop.wake()
+        await wait_until(lambda: backlog.asked, what="the first look")
+        clock.advance(61)
+        assert loop.idle_for == 61
+        loop.wake()
+        await wait_until(lambda: len(backlog.asked) == 2, what="the second look")
+        assert loop.idle_for == 0

@@ -1,0 +1,155 @@
+"""The logs say what happens, with ids, and never hold a key, a secret, a token or what a caller told us."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+from sqlalchemy.exc import IntegrityError
+
+from service.telemetry.logging import configure_logging
+from tests.support.gateway import KEY, MASTER_KEY, OTHER_KEY, SECRET, Gateway, World
+from tests.support.waiting import wait_until
+
+NEVER = [
+    KEY,
+    OTHER_KEY,
+    MASTER_KEY,
+    SECRET,
+    SECRET.removeprefix("whsec_"),
+    "token-in-a-url",
+    "callers-metadata",
+    "words-of-a-receiver",
+    "Bearer",
+    "v1,",
+]
+
+
+@pytest.fixture(params=[False, True], ids=["json", "human"])
+def log(request: pytest.FixtureRequest) -> Iterator[io.StringIO]:
+    """The log as `serve` writes it, at its most talkative."""
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    configured = structlog.get_config()
+    configure_logging("debug", human=request.param)
+    written = io.StringIO()
+    [handler] = root.handlers
+    assert isinstance(handler, logging.StreamHandler)
+    handler.setStream(written)
+    yield written
+    structlog.configure(**configured)
+    root.handlers, root.level = handlers, level
+
+
+def lines(log: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in log.getvalue().splitlines()]
+
+
+def assert_silent_about_secrets(log: io.StringIO) -> None:
+    for secret in NEVER:
+        assert secret not in log.getvalue()
+
+
+def callback(gateway: Gateway, name: str = "default") -> dict[str, Any]:
+    return {
+        "url": gateway.receiver.hook(name) + "?t=token-in-a-url",
+        "secret": SECRET,
+        "events": ["training.started", "training.ready", "training.suspended"],
+    }
+
+
+async def test_a_whole_life_is_logged_without_a_secret(world: World, log: io.StringIO) -> None:
+    await world.upstream.put_model()
+    async with world.gateway() as gateway:
+        training = await gateway.started(callback=callback(gateway), metadata={"secret": "callers-metadata"})
+        await gateway.receiver.fault("status", status=500, body="words-of-a-receiver")
+        await gateway.receiver.fault("reset")
+        for _ in range(3):
+            await gateway.deliver()
+            gateway.advance(400)
+        for fault in ("status", "html", "garbage", "reset"):
+            await gateway.upstream.fault_reading(fault, **({"status": 500} if fault == "status" else {}))
+            await gateway.next_poll(training["id"])
+        await gateway.upstream.put_model(raw_status="something new")
+        await gateway.next_poll(training["id"])
+        await gateway.upstream.put_model(raw_status="ready")
+        await gateway.next_poll(training["id"])
+        await gateway.deliver()
+        assert (await gateway.http.get("/v1/signing-secret")).status_code == 200
+    # What is missing could not be seen to hold no secret.
+    for event in (
+        "triggered",
+        "attempted",
+        "poll_unreadable",
+        "unknown_upstream_status",
+        "status_changed",
+    ):
+        assert event in log.getvalue()
+    assert training["id"] in log.getvalue()
+    assert_silent_about_secrets(log)
+
+
+async def test_refusals_and_broken_seals_are_logged_without_a_secret(world: World, log: io.StringIO) -> None:
+    await world.upstream.put_model()
+    async with world.gateway() as gateway:
+        training = await gateway.started(callback=callback(gateway), metadata={"secret": "callers-metadata"})
+        await gateway.upstream.fault_reading("status", status=401, times=3, body=json.dumps({"status": "NOK", "message": KEY}))
+        for _ in range(3):
+            await gateway.next_poll(training["id"])
+        await gateway.upstream.fault_trigger("status", status=401, body=json.dumps({"status": "NOK", "message": KEY}))
+        await gateway.http.delete(f"/v1/trainings/{training['id']}")
+        assert (await gateway.train()).status_code == 401
+        for path in ("/v1/trainings", "/v1/deliveries", f"/v1/trainings/{training['id']}"):
+            await gateway.http.get(path, headers={"authorization": "Bearer " + OTHER_KEY})
+        await gateway.http.post("/v1/trainings", json={"model_id": KEY + "!", "surprise": "callers-metadata"})
+    async with world.gateway(GATEWAY_MASTER_KEY="A" * 43 + "=") as gateway:
+        gateway.advance(1)
+        await gateway.deliver()
+    for event in ("suspended", "triggered", "secret_unreadable"):
+        assert event in log.getvalue()
+    assert_silent_about_secrets(log)
+
+
+async def broken(gateway: Gateway, table: str) -> None:
+    """Nothing can be inserted into this table any more."""
+    statement = f"CREATE TRIGGER broken_{table} BEFORE INSERT ON {table} BEGIN SELECT RAISE(FAIL, 'broken'); END"
+    await gateway.components.database.run(lambda connection: connection.exec_driver_sql(statement))
+
+
+async def test_a_failing_database_is_logged_without_a_secret(world: World, log: io.StringIO) -> None:
+    """Errors of SQLAlchemy tell the parameters of their statement, unless it is told not to."""
+    await world.upstream.put_model()
+    async with world.gateway(loops=True) as gateway:
+        await broken(gateway, "callbacks")
+        with pytest.raises(IntegrityError, match="broken") as failed:
+            await gateway.train(callback=callback(gateway))
+        # The server logs what leaves the application.
+        log.write(str(failed.value))
+        await broken(gateway, "events")
+        with pytest.raises(IntegrityError, match="broken") as failed:
+            await gateway.train(metadata={"s": "callers-metadata"})
+        log.write(str(failed.value))
+        gateway.advance(60)
+        gateway.components.polls.wake()
+        await wait_until(lambda: "work_failed" in log.getvalue(), what="a poll that could not be recorded")
+    assert "INSERT INTO callbacks" in log.getvalue()
+    assert "INSERT INTO events" in log.getvalue()
+    assert_silent_about_secrets(log)
+    assert "hide_parameters" in log.getvalue()
+
+
+async def test_a_defect_where_a_key_is_at_hand_is_logged_without_it(world: World, log: io.StringIO) -> None:
+    await world.upstream.put_model()
+    async with world.gateway() as gateway:
+        await gateway.started(callback=callback(gateway))
+        gateway.advance(330)
+    # What the fence raises, far down in a call that carries the key, nobody expects.
+    async with world.gateway(loops=True, PHOTOGPT_BASE_URL="http://photogpt.example/api"):
+        await wait_until(lambda: "work_failed" in log.getvalue(), what="a poll that fails in a way of its own")
+    assert "OutsideLoopback" in log.getvalue()
+    assert_silent_about_secrets(log)
