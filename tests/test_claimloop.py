@@ -90,6 +90,18 @@ async def running(
         await loop.stop(0)
 
 
+def held_up(backlog: Backlog, gate: Gate, *, at: int) -> Claim:
+    """Claims from `backlog`, and the claim of that number is held up once it was made."""
+
+    async def claim(limit: int) -> Sequence[int]:
+        claimed = await backlog.claim(limit)
+        if len(backlog.asked) == at:
+            await gate.pass_through()
+        return claimed
+
+    return claim
+
+
 async def settled(loop: ClaimLoop[int]) -> None:
     """Return once the loop has looked again: whatever it was told before, it has acted on."""
     looks = loop.last_pass
@@ -151,14 +163,7 @@ class TestClaiming:
 
     async def test_a_wake_during_a_claim_is_not_lost(self) -> None:
         backlog, gate = Backlog(), Gate()
-
-        async def claim(limit: int) -> Sequence[int]:
-            claimed = await backlog.claim(limit)
-            if len(backlog.asked) == 1:
-                await gate.pass_through()
-            return claimed
-
-        async with running(backlog, slots=4, claim=claim) as loop:
+        async with running(backlog, slots=4, claim=held_up(backlog, gate, at=1)) as loop:
             loop.wake()
             await gate.reached.wait()
             backlog.due = [7]
@@ -167,25 +172,18 @@ class TestClaiming:
             await backlog.until_begun(1)
             assert backlog.begun == [7]
 
-    async def test_a_slot_that_is_freed_during_a_claim_is_not_lost(self) -> None:
+    async def test_slots_that_are_freed_during_a_claim_are_not_lost(self) -> None:
         backlog, gate = Backlog(100), Gate()
-
-        async def claim(limit: int) -> Sequence[int]:
-            claimed = await backlog.claim(limit)
-            if len(backlog.asked) == 2:
-                await gate.pass_through()
-            return claimed
-
-        async with running(backlog, slots=4, claim=claim) as loop:
+        async with running(backlog, slots=4, claim=held_up(backlog, gate, at=2)) as loop:
             loop.wake()
             await backlog.until_begun(4)
             backlog.let_go(0)
             await gate.reached.wait()
-            backlog.let_go(1, 2, 3)
-            await backlog.until_done(4)
+            backlog.let_go(1, 2)
+            await backlog.until_done(3)
             gate.opened.set()
-            await backlog.until_begun(8)
-            assert backlog.asked == [4, 1, 3]
+            await backlog.until_begun(7)
+            assert backlog.asked == [4, 1, 2]
 
 
 class TestFailures:
@@ -217,6 +215,24 @@ class TestFailures:
             await settled(loop)
             backlog.let_go(0)
             await backlog.until_done(1)
+
+    async def test_after_a_claim_that_fails_it_looks_again_when_its_work_is_done(self) -> None:
+        backlog = Backlog(1)
+        failures = iter([None, OSError("the database is gone")])
+
+        async def claim(limit: int) -> Sequence[int]:
+            if failure := next(failures, None):
+                raise failure
+            return await backlog.claim(limit)
+
+        async with running(backlog, slots=8, claim=claim) as loop:
+            loop.wake()
+            await backlog.until_begun(1)
+            await wait_until(lambda: backlog.asked == [8], what="the first claim")
+            backlog.due = [1, 2, 3]
+            await settled(loop)
+            backlog.let_go(0)
+            await backlog.until_begun(4)
 
     async def test_work_that_fails_frees_its_slot(self) -> None:
         backlog = Backlog(20, quick=True)
@@ -269,19 +285,29 @@ class TestStopping:
 
     async def test_what_is_being_claimed_is_still_worked_on(self) -> None:
         backlog, gate = Backlog(100, quick=True), Gate()
-
-        async def claim(limit: int) -> Sequence[int]:
-            claimed = await backlog.claim(limit)
-            await gate.pass_through()
-            return claimed
-
-        async with running(backlog, slots=4, claim=claim) as loop:
+        async with running(backlog, slots=4, claim=held_up(backlog, gate, at=1)) as loop:
             loop.wake()
             await gate.reached.wait()
             stopping = asyncio.ensure_future(loop.stop(60))
             gate.opened.set()
             await stopping
         assert (backlog.asked, backlog.done) == ([4], [0, 1, 2, 3])
+
+    async def test_slots_that_are_freed_meanwhile_stay_free(self) -> None:
+        backlog, gate = Backlog(100), Gate()
+        async with running(backlog, slots=4, claim=held_up(backlog, gate, at=2)) as loop:
+            loop.wake()
+            await backlog.until_begun(4)
+            backlog.let_go(0)
+            await gate.reached.wait()
+            stopping = asyncio.ensure_future(loop.stop(60))
+            backlog.let_go(1, 2, 3)
+            await backlog.until_done(4)
+            gate.opened.set()
+            await backlog.until_begun(5)
+            backlog.let_go(4)
+            await stopping
+        assert (backlog.asked, backlog.done) == ([4, 1], [0, 1, 2, 3, 4])
 
     async def test_it_may_be_stopped_twice_and_before_it_began(self) -> None:
         backlog = Backlog(1)

@@ -343,10 +343,19 @@ class TestNoAnswer:
             taken.bind(("127.0.0.1", 0))
             assert await failure(f"http://127.0.0.1:{taken.getsockname()[1]}/") == ("refused", False)
 
-    async def test_where_a_name_leads_to_two_addresses_and_nobody_listens(self) -> None:
+    async def test_where_a_name_leads_to_two_addresses_and_nobody_listens(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         with socket.socket() as taken:
-            taken.bind(("127.0.0.1", 0))
-            assert await failure(f"http://localhost:{taken.getsockname()[1]}/") == ("refused", False)
+            taken.bind(("0.0.0.0", 0))
+            port = taken.getsockname()[1]
+
+            def find_two(*_arguments: object, **_options: object) -> list[tuple[object, ...]]:
+                tcp = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
+                return [(*tcp, ("127.0.0.1", port)), (*tcp, ("127.0.0.2", port))]
+
+            monkeypatch.setattr(socket, "getaddrinfo", find_two)
+            assert await failure(f"http://twice.invalid:{port}/") == ("refused", False)
 
     async def test_where_no_such_name_is_known(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def find_nothing(*_arguments: object, **_options: object) -> NoReturn:
@@ -446,7 +455,11 @@ class TestTls:
     async def test_a_server_that_answers_the_greeting_wrongly_has_received_nothing(
         self, greeting: bytes, error_class: str
     ) -> None:
+        connections = 0
+
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal connections
+            connections += 1
             await reader.read(65536)
             writer.write(greeting)
             writer.close()
@@ -454,6 +467,7 @@ class TestTls:
         async with await asyncio.start_server(answer, "127.0.0.1", 0) as listener:
             port = listener.sockets[0].getsockname()[1]
             assert await failure(f"https://127.0.0.1:{port}/") == (error_class, False)
+        assert connections == 1
 
     async def test_a_server_that_never_greets_back_is_given_up_and_left(self) -> None:
         async with serving(says()) as server:

@@ -92,8 +92,6 @@ def _port(text: str | None, scheme: str) -> str:
 def shown_url(url: str) -> str:
     """`url` as it may be shown: query values are masked, since they often are tokens, and the length is bounded."""
     address, mark, query = url.partition("?")
-    masked = "&".join(
-        f"{name}=***" if value else name for name, _, value in (p.partition("=") for p in query.split("&"))
-    )
+    masked = re.sub(r"=[^&]+", "=***", query)
     shown = address + mark + masked
     return shown if len(shown) <= _SHOWN_URL else shown[: _SHOWN_URL - 3] + "..."

@@ -123,6 +123,8 @@ class Outbox:
         if saved.rowcount == 0:
             return False
         self._note_on_callback(due.callback_id, problem, ended_at=now if decision.ends_callback else None)
+        if decision.ends_callback:
+            self._bury_waiting(due.callback_id, now)
         if not pending:
             self._announce()  # the next event of this training may go now
         return True
@@ -166,6 +168,14 @@ class Outbox:
                 col(Attempt.error_class).is_(None),
             )
             .values(error_class=ErrorClass.INTERRUPTED)
+        )
+
+    def _bury_waiting(self, callback_id: str, now: datetime) -> None:
+        """Later events for a callback that has ended: they waited for the one that ended it, and are never sent."""
+        self._session.exec(
+            update(Delivery)
+            .where(col(Delivery.callback_id) == callback_id, col(Delivery.status) == DeliveryStatus.PENDING)
+            .values(status=DeliveryStatus.DEAD, due_at=None, finished_at=now, fence=col(Delivery.fence) + 1)
         )
 
     def _note_on_callback(self, callback_id: str, problem: str | None, ended_at: datetime | None) -> None:

@@ -33,8 +33,8 @@ class Tenants:
 
     def erase_key_if_idle(self, tenant_id: str) -> None:
         """Erase the key in the same transaction that ends the tenant's last active training (promise 7)."""
-        # One after the other per tenant, each with the latest view: without this lock PostgreSQL would erase the key of a
-        # training that begins at this moment, and keep it for ever when the last two trainings end at once.
+        # One after the other per tenant, each with the latest view: without this lock PostgreSQL would erase the key
+        # of a training that begins at this moment, and keep it for ever when the last two trainings end at once.
         self._session.exec(select(Tenant.id).where(Tenant.id == tenant_id).with_for_update(key_share=True))
         active = exists().where(col(Training.tenant_id) == tenant_id, col(Training.finished_at).is_(None))
         self._session.exec(

@@ -24,9 +24,7 @@ TABLES = (Tenant, Training, Callback, Event, Delivery, Attempt, IdempotencyKey)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def untouched(
-    stages: Stages, template: Path, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Gateway]:
+async def untouched(stages: Stages, template: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gateway]:
     async with new_world(stages, template, tmp_path_factory.mktemp("untouched")) as world:
         await world.upstream.put_model()
         async with world.gateway() as gateway:
@@ -370,7 +368,9 @@ async def sent(gateway: Gateway, bad: Bad) -> httpx.Response:
         for start in range(0, len(bad.body or b""), 1000):
             yield (bad.body or b"")[start : start + 1000]
 
-    headers = {name: value if isinstance(value, bytes) else value.encode() for name, value in bad.headers.items()}
+    headers = [
+        (name.encode(), value if isinstance(value, bytes) else value.encode()) for name, value in bad.headers.items()
+    ]
     content = chunks() if bad.chunked else bad.body
     request = gateway.http.build_request(bad.method, bad.path, content=content, headers=headers)
     assert ("content-length" in request.headers) != bad.chunked or bad.body is None

@@ -1,4 +1,4 @@
-"""Whatever is sent, the answer is never a 5xx, and is one that the OpenAPI document declares (`client` sees to that)."""
+"""Whatever is sent, the answer is never a 5xx, and is one that the OpenAPI document declares (`client` checks that)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ anything = st.recursive(
     scalar, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(text, inner, max_size=4), max_leaves=8
 )
 url = st.builds(
-    "{}://{}{}/{}".format, st.sampled_from(["https", "http", "ftp"]), st.just("127.0.0.1") | text, st.just(":1") | text, text
+    "{}://{}{}/{}".format,
+    st.sampled_from(["https", "http", "ftp"]),
+    st.just("127.0.0.1") | text,
+    st.just(":1") | text,
+    text,
 )
 callback = st.fixed_dictionaries(
     {"url": url | anything},
@@ -41,7 +45,15 @@ train_request = st.fixed_dictionaries(
 )
 header = st.binary(max_size=40).map(lambda value: bytes(byte for byte in value if byte not in b"\r\n\0"))
 header_names = st.sampled_from(
-    ["authorization", "idempotency-key", "content-type", "content-encoding", "content-length", "if-none-match", "accept"]
+    [
+        "authorization",
+        "idempotency-key",
+        "content-type",
+        "content-encoding",
+        "content-length",
+        "if-none-match",
+        "accept",
+    ]
 )
 parameter = st.sampled_from(["limit", "cursor", "status", "model_id", "training_id"]) | text.map(
     lambda name: quote(name, errors="replace")

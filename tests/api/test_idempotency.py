@@ -186,7 +186,7 @@ async def test_ten_requests_at_once_with_keys_of_their_own_trigger_once_and_join
 
 
 def replayed(answer: httpx.Response) -> bool:
-    return answer.headers.get("idempotent-replayed") == "true"
+    return "idempotent-replayed" in answer.headers
 
 
 async def test_after_24_hours_a_key_is_new(gateway: Gateway) -> None:

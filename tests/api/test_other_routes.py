@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 import shutil
 
-import httpx
 import pytest
 
 from service.app import create_health_app
@@ -15,6 +15,10 @@ from tests.support.gateway import KEY, OTHER_KEY, Gateway, World, client
 from tests.support.waiting import wait_until
 
 # --- the signing secret ---
+
+
+def nok(message: str) -> str:
+    return json.dumps({"status": "NOK", "message": message})
 
 
 async def test_the_signing_secret_stays_the_same(gateway: Gateway) -> None:
@@ -52,9 +56,9 @@ async def test_the_signing_secret_is_stored_sealed(gateway: Gateway) -> None:
 @pytest.mark.parametrize(
     ("fault", "status", "code", "message"),
     [
-        ({"kind": "status", "status": 401, "body": '{"status": "NOK", "message": "bad key"}'}, 401, "upstream_refused", "bad key"),
-        ({"kind": "status", "status": 403, "body": '{"status": "NOK", "message": "closed"}'}, 403, "upstream_refused", "closed"),
-        ({"kind": "status", "status": 429, "body": '{"status": "NOK", "message": "slow"}'}, 429, "upstream_refused", "slow"),
+        ({"kind": "status", "status": 401, "body": nok("bad key")}, 401, "upstream_refused", "bad key"),
+        ({"kind": "status", "status": 403, "body": nok("closed")}, 403, "upstream_refused", "closed"),
+        ({"kind": "status", "status": 429, "body": nok("slow")}, 429, "upstream_refused", "slow"),
         ({"kind": "status", "status": 500}, 503, "upstream_unreachable", None),
         ({"kind": "cdn_block"}, 503, "upstream_unreachable", None),
         ({"kind": "redirect", "location": "/api/ping"}, 503, "upstream_unreachable", None),

@@ -17,8 +17,19 @@ from tests.support.gateway import Gateway, client
 
 @pytest.mark.parametrize(
     "path",
-    ["/v1", "/v1/", "/v2/trainings", "/v1/training", "/v1/trainings/a/b", "/V1/trainings", "//v1/trainings", "/%00", "/é", "/docs/assets/none.js"],
-)  # fmt: skip
+    [
+        "/v1",
+        "/v1/",
+        "/v2/trainings",
+        "/v1/training",
+        "/v1/trainings/a/b",
+        "/V1/trainings",
+        "//v1/trainings",
+        "/%00",
+        "/é",
+        "/docs/assets/none.js",
+    ],
+)
 async def test_an_unknown_route_is_a_problem(gateway: Gateway, path: str) -> None:
     answer = await gateway.http.get(path)
     assert answer.status_code == 404

@@ -60,9 +60,7 @@ async def test_a_refused_trigger_is_relayed_and_the_training_rejected(gateway: G
     assert "retry-after" not in answer.headers
     assert "location" not in answer.headers
     assert training["model_id"] == MODEL
-    await assert_rejected(
-        gateway, answer, "upstream_refused", f"PhotoGPT refused with HTTP {status}: because of this"
-    )
+    await assert_rejected(gateway, answer, "upstream_refused", f"PhotoGPT refused with HTTP {status}: because of this")
 
 
 async def test_a_model_whose_trigger_was_refused_can_be_tried_again(gateway: Gateway) -> None:
@@ -108,9 +106,7 @@ async def test_a_refusal_of_another_kind_is_a_bad_gateway_that_tells_it(gateway:
     answer = await gateway.train()
     assert (answer.status_code, answer.json()["code"]) == (502, "upstream_refused")
     assert answer.json()["upstream"] == {"status": status, "message": "because of this"}
-    await assert_rejected(
-        gateway, answer, "upstream_refused", f"PhotoGPT refused with HTTP {status}: because of this"
-    )
+    await assert_rejected(gateway, answer, "upstream_refused", f"PhotoGPT refused with HTTP {status}: because of this")
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,9 @@ async def test_the_answer_says_where_the_training_is_and_when_to_look_again(gate
 
 async def test_the_model_is_read_once_and_triggered_once_with_the_callers_key(gateway: Gateway) -> None:
     await gateway.started()
-    calls = [(call["method"], call["path"], call["key"], call["api_version"]) for call in await gateway.upstream.calls()]
+    calls = [
+        (call["method"], call["path"], call["key"], call["api_version"]) for call in await gateway.upstream.calls()
+    ]
     assert calls == [("GET", f"/models/{MODEL}", KEY, "1"), ("GET", f"/models/{MODEL}/train", KEY, "1")]
     assert await gateway.upstream.triggers() == {MODEL: 1}
 
@@ -194,7 +196,9 @@ async def test_a_changed_training_has_another_etag(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
-@pytest.mark.parametrize("training_id", [ABSENT, "trn_", "x", "trn_" + "9" * 200, "dlv_01kb2000000000000000000000", "%00"])
+@pytest.mark.parametrize(
+    "training_id", [ABSENT, "trn_", "x", "trn_" + "9" * 200, "dlv_01kb2000000000000000000000", "%00"]
+)
 async def test_an_unknown_training_is_not_found(gateway: Gateway, method: str, training_id: str) -> None:
     answer = await gateway.http.request(method, f"/v1/trainings/{training_id}")
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
@@ -218,8 +222,8 @@ async def many(gateway: Gateway) -> list[str]:
 
     def store(unit: UnitOfWork) -> None:
         unit.session.add_all(
-            Training(**{**row, "id": id, "status": STATUSES[number % 3], "model_id": f"model-{number % 4}"})
-            for number, id in enumerate(ids)
+            Training(**{**row, "id": each, "status": STATUSES[number % 3], "model_id": f"model-{number % 4}"})
+            for number, each in enumerate(ids)
         )
 
     await gateway.components.database.transaction(store)
@@ -270,11 +274,11 @@ async def test_the_list_shows_trainings_as_they_are_read_alone(gateway: Gateway)
 async def test_filters_by_status_and_model_meet(gateway: Gateway, many: list[str]) -> None:
     stored = many[:-1]
     ready, _ = await walked(gateway, status="ready", limit=7)
-    assert ready == [id for number, id in enumerate(stored) if number % 3 == 0][::-1]
+    assert ready == [each for number, each in enumerate(stored) if number % 3 == 0][::-1]
     of_model, _ = await walked(gateway, model_id="model-2", limit=7)
-    assert of_model == [id for number, id in enumerate(stored) if number % 4 == 2][::-1]
+    assert of_model == [each for number, each in enumerate(stored) if number % 4 == 2][::-1]
     both, _ = await walked(gateway, model_id="model-2", status="ready", limit=7)
-    assert both == [id for number, id in enumerate(stored) if number % 12 == 6][::-1]
+    assert both == [each for number, each in enumerate(stored) if number % 12 == 6][::-1]
     assert await walked(gateway, status="training") == ([], [0])
     assert await walked(gateway, model_id="no-such-model") == ([], [0])
 

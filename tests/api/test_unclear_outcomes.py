@@ -1,4 +1,4 @@
-"""The answer to a trigger is lost: it is never triggered again, the model is read, and one terminal event tells the end."""
+"""The answer to a trigger is lost: nothing is triggered again, the model is read, and one event tells the end."""
 
 from __future__ import annotations
 

@@ -106,6 +106,21 @@ async def test_an_outlived_record_is_replaced_in_the_transaction_that_looked_at_
     assert (await stored_one(database, IdempotencyKey)).training_id == "trn_new"
 
 
+async def test_other_outlived_records_are_left_alone(database: Database) -> None:
+    await store(
+        database,
+        an_idempotency_key("key-1", training="trn_old"),
+        an_idempotency_key("key-2", training="trn_old"),
+        an_idempotency_key("key-1", tenant="ten_b", training="trn_old"),
+    )
+    assert await claim(database, an_idempotency_key(training="trn_new", created_at=NOW + DAY + SECOND)) is None
+    assert [(row.tenant_id, row.key, row.training_id) for row in await stored(database, IdempotencyKey)] == [
+        ("ten_a", "key-1", "trn_new"),
+        ("ten_a", "key-2", "trn_old"),
+        ("ten_b", "key-1", "trn_old"),
+    ]
+
+
 async def test_a_record_that_is_not_outlived_is_not_replaced(database: Database) -> None:
     await store(database, an_idempotency_key(training="trn_old"))
     holder = await claim(database, an_idempotency_key(training="trn_new", created_at=NOW + DAY))

@@ -413,6 +413,16 @@ class TestOrder:
         await record(database, due, outcome, decision)
         assert set(await claim(database, now=NOW + SECOND)) == {"cbk_1_second"}
 
+    async def test_what_waits_for_a_delivery_that_ends_its_callback_is_never_sent(self, database: Database) -> None:
+        await self.two_events(database, callbacks=["cbk_1", "cbk_2"])
+        due = await claim(database)
+        await record(database, due["cbk_1_first"], GONE, ENDED, now=NOW + SECOND)
+        await record(database, due["cbk_2_first"], OK, DELIVERED, now=NOW + SECOND)
+        assert set(await claim(database, now=NOW + timedelta(days=365))) == {"cbk_2_second"}
+        buried = {delivery.id: delivery for delivery in await stored(database, Delivery)}["cbk_1_second"]
+        assert (buried.status, buried.due_at, buried.finished_at) == ("dead", None, NOW + SECOND)
+        assert (buried.attempts_made, buried.attempts_started) == (0, 0)
+
     async def test_other_callbacks_are_not_held_up(self, database: Database) -> None:
         await self.two_events(database, callbacks=["cbk_1", "cbk_2"])
         due = await claim(database)

@@ -4,7 +4,7 @@ import random
 
 import pytest
 from sqlalchemy import func
-from sqlalchemy.exc import DBAPIError, StatementError
+from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
 from sqlmodel import select
 
 from service.domain.errors import StorageUnavailable
@@ -178,3 +178,13 @@ async def test_a_naive_time_is_refused(database: Database) -> None:
     with pytest.raises(StatementError, match="a stored time must carry its zone"):
         await store(database, tenant)
     assert await stored(database, Tenant) == []
+
+
+async def test_an_error_does_not_tell_what_was_to_be_stored(database: Database) -> None:
+    """Errors are logged, and a callback URL may carry a token."""
+    url = "https://a.example/?token=s3cret"
+    await store(database, a_tenant(), a_training(), a_callback("cbk_1", url=url))
+    with pytest.raises(IntegrityError) as refused:
+        await store(database, a_callback("cbk_2", url=url))
+    assert "s3cret" not in str(refused.value)
+    assert "INSERT INTO callbacks" in str(refused.value)

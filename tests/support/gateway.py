@@ -17,7 +17,7 @@ import shutil
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -230,7 +230,9 @@ class Gateway:
     receiver: Receiver
     http: httpx.AsyncClient
 
-    async def train(self, model_id: str = MODEL, *, headers: dict[str, str] | None = None, **body: Any) -> httpx.Response:
+    async def train(
+        self, model_id: str = MODEL, *, headers: dict[str, str] | None = None, **body: Any
+    ) -> httpx.Response:
         return await self.http.post("/v1/trainings", json={"model_id": model_id, **body}, headers=headers)
 
     @asynccontextmanager
@@ -347,14 +349,13 @@ class World:
         return self.folder / "gateway.db"
 
     def settings(self, **variables: Any) -> Settings:
-        """By the names of their environment variables; whatever the environment of the tests holds is left out."""
         given = {
             "PHOTOGPT_BASE_URL": self.upstream.base_url,
             "DATABASE_URL": f"sqlite:///{self.database}",
             "GATEWAY_MASTER_KEY": MASTER_KEY,
             **variables,
         }
-        return Settings(_env_file=None, **{**_defaults(), **given})
+        return settings_of(**given)
 
     @asynccontextmanager
     async def gateway(self, *, loops: bool = False, seed: int = 1, **variables: Any) -> AsyncIterator[Gateway]:
@@ -431,12 +432,13 @@ async def _migrate(path: Path) -> None:
     await database.close()
 
 
-def _defaults() -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def settings_of(**variables: Any) -> Settings:
+    """By the names of their environment variables; neither the environment nor a `.env` has a say."""
+    given: dict[str, Any] = {"_env_file": None}
     for setting in Settings.model_fields.values():
         if isinstance(setting.validation_alias, AliasChoices):
-            found[str(setting.validation_alias.choices[0])] = setting.default
-    return found
+            given[str(setting.validation_alias.choices[0])] = setting.default
+    return Settings(**{**given, **variables})
 
 
 # --- what the OpenAPI document says -----------------------------------------------------------------------------------
@@ -452,9 +454,7 @@ class Contract:
         self.document = document
         resource = Resource.from_contents(document, default_specification=DRAFT202012)
         self._registry: Registry[Any] = Registry().with_resource(_DOCUMENT_URI, resource)
-        self._templates = {
-            re.compile(re.sub(r"\{[^}]+\}", "[^/]+", path)): path for path in document["paths"]
-        }
+        self._templates = {re.compile(re.sub(r"\{[^}]+\}", "[^/]+", path)): path for path in document["paths"]}
         self.seen: set[tuple[str, str, int]] = set()
 
     async def check(self, answer: httpx.Response) -> None:

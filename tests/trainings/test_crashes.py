@@ -1,4 +1,4 @@
-"""A worker that dies between two steps, or comes too late: the failure model's crash points, without the second step."""
+"""A worker that dies between two steps, or comes too late: crash points, each with its second step left out."""
 
 from __future__ import annotations
 
@@ -61,7 +61,9 @@ async def test_a_poll_that_is_recorded_twice_counts_once(gateway: Gateway) -> No
 
 
 async def test_two_gateways_share_the_due_polls_and_none_is_done_twice(world: World) -> None:
-    await world.upstream.control("POST", "/models", json={"key": "pgpt-key-number-one", "prefix": "m", "count": 20, "images": 15})
+    await world.upstream.control(
+        "POST", "/models", json={"key": "pgpt-key-number-one", "prefix": "m", "count": 20, "images": 15}
+    )
     async with world.gateway(seed=1) as one, world.gateway(seed=2) as two:
         for number in range(20):
             await one.started(f"m-{number:06d}")

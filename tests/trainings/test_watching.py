@@ -217,12 +217,8 @@ async def test_a_callback_hears_what_it_asks_for_in_order(gateway: Gateway) -> N
     assert len({receipt.id for receipt in receipts}) == 3
 
 
-@pytest.mark.parametrize(
-    ("status", "hears"), [("ready", ["training.ready"]), ("deleted", ["training.deleted"])]
-)
-async def test_a_callback_that_asks_for_nothing_hears_the_end(
-    gateway: Gateway, status: str, hears: list[str]
-) -> None:
+@pytest.mark.parametrize(("status", "hears"), [("ready", ["training.ready"]), ("deleted", ["training.deleted"])])
+async def test_a_callback_that_asks_for_nothing_hears_the_end(gateway: Gateway, status: str, hears: list[str]) -> None:
     training = await gateway.started(callback_url=gateway.receiver.hook())
     gateway.advance(2100)
     await gateway.upstream.fault_reading("status", status=500)
