@@ -194,10 +194,16 @@ def _master_key(settings: Settings, rng: random.Random) -> str:
             "GATEWAY_MASTER_KEY is needed on PostgreSQL: make one with `photogpt-webhooks keygen`."
         )
     path = database.with_name(database.name + ".master-key")
-    with suppress(FileExistsError):
-        # Exclusive and private from its first byte on.
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(new_master_key(rng) + "\n")
-        _log.info("master_key_made", path=str(path))
-    return path.read_text(encoding="ascii")
+    try:
+        with suppress(FileExistsError):
+            # Exclusive and private from its first byte on.
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w", encoding="ascii") as file:
+                file.write(new_master_key(rng) + "\n")
+            _log.info("master_key_made", path=str(path))
+        return path.read_text(encoding="ascii")
+    except OSError as error:
+        raise ConfigurationError(
+            f"The master key {path} can't be made or read ({error.strerror}): make its folder writable, or set "
+            "GATEWAY_MASTER_KEY."
+        ) from error

@@ -109,9 +109,10 @@ def _listener(app: FastAPI) -> _Listener:
 @contextlib.contextmanager
 def _bound(host: str, port: int, setting: str) -> Iterator[socket.socket]:
     """A listening socket; bound before anything starts, so that a taken port is a clear line and not a half start."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    both = not host and socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if ":" in host or both else socket.AF_INET
     try:
-        bound = socket.create_server((host, port), family=family, backlog=2048)
+        bound = socket.create_server((host, port), family=family, backlog=2048, dualstack_ipv6=both)
     except OSError as error:
         raise ConfigurationError(
             f"{setting}={port}: can't listen on {host or '0.0.0.0'}:{port} ({error.strerror})"  # noqa: S104  # only shown

@@ -7,6 +7,7 @@ import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -87,8 +88,13 @@ class Settings(BaseSettings):
             )
         if not 1 <= len(self.retry_schedule) <= 50 or not all(0 <= step <= 31 * 86400 for step in self.retry_schedule):
             raise ValueError("GATEWAY_RETRY_SCHEDULE must list 1 to 50 numbers of seconds, each from 0 to 31 days")
-        if not self.photogpt_base_url.startswith(("http://", "https://")):
-            raise ValueError("PHOTOGPT_BASE_URL must begin with https:// or http://")
+        if not _is_base_url(self.photogpt_base_url):
+            raise ValueError(
+                "PHOTOGPT_BASE_URL must be https://HOST[:PORT]/PATH (or http://), without query or fragment"
+            )
+        key = self.photogpt_api_key.get_secret_value() if self.photogpt_api_key else "-"
+        if not (key.isascii() and key.isprintable() and key and " " not in key):
+            raise ValueError("PHOTOGPT_API_KEY must be printable ASCII without blanks: it goes into a header")
         if not self.database_url.startswith(("sqlite:///", "postgresql://")):
             raise ValueError("DATABASE_URL must begin with sqlite:/// or postgresql://")
         if self.token and not self.photogpt_api_key:
@@ -139,6 +145,17 @@ def environment_without_settings() -> dict[str, str]:
     return {
         name: value for name, value in os.environ.items() if not name.startswith(_PREFIXES) and name != "DATABASE_URL"
     }
+
+
+def _is_base_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        valid_port = parts.port is None or parts.port > 0
+    except ValueError:
+        return False
+    return (
+        parts.scheme in {"http", "https"} and bool(parts.hostname) and valid_port and not parts.query + parts.fragment
+    )
 
 
 def _from_files() -> dict[str, Any]:

@@ -31,6 +31,8 @@ DEFAULTS = {
     "GATEWAY_DELIVERIES_IN_FLIGHT": 64,
     "GATEWAY_LOG_LEVEL": "info",
 }
+BASE_URL_RULE = "PHOTOGPT_BASE_URL must be https://HOST[:PORT]/PATH (or http://), without query or fragment"
+API_KEY_RULE = "PHOTOGPT_API_KEY must be printable ASCII without blanks: it goes into a header"
 SECRETS = ("PHOTOGPT_API_KEY", "GATEWAY_TOKEN", "GATEWAY_MASTER_KEY")
 
 
@@ -141,8 +143,14 @@ LEASE = "must exceed GATEWAY_UPSTREAM_TIMEOUT and GATEWAY_ATTEMPT_TIMEOUT"
         ({"GATEWAY_RETRY_SCHEDULE": "0,nan"}, SCHEDULE),
         ({"GATEWAY_RETRY_SCHEDULE": "0,inf"}, SCHEDULE),
         ({"GATEWAY_RETRY_SCHEDULE": ",".join(["1"] * 51)}, SCHEDULE),
-        ({"PHOTOGPT_BASE_URL": "developer.photogptai.com"}, "PHOTOGPT_BASE_URL must begin with https:// or http://"),
-        ({"PHOTOGPT_BASE_URL": "ftp://x"}, "PHOTOGPT_BASE_URL must begin with https:// or http://"),
+        ({"PHOTOGPT_BASE_URL": "developer.photogptai.com"}, BASE_URL_RULE),
+        ({"PHOTOGPT_BASE_URL": "ftp://x"}, BASE_URL_RULE),
+        ({"PHOTOGPT_BASE_URL": "https://"}, BASE_URL_RULE),
+        ({"PHOTOGPT_BASE_URL": "http://[::1"}, BASE_URL_RULE),
+        ({"PHOTOGPT_BASE_URL": "http://x:abc"}, BASE_URL_RULE),
+        ({"PHOTOGPT_BASE_URL": "https://x/api?key=1"}, BASE_URL_RULE),
+        ({"PHOTOGPT_API_KEY": "a key"}, API_KEY_RULE),
+        ({"PHOTOGPT_API_KEY": "schlüssel"}, API_KEY_RULE),
         ({"DATABASE_URL": "gateway.db"}, "DATABASE_URL must begin with sqlite:/// or postgresql://"),
         ({"DATABASE_URL": "sqlite://gateway.db"}, "DATABASE_URL must begin with sqlite:/// or postgresql://"),
         ({"DATABASE_URL": "postgres://db/x"}, "DATABASE_URL must begin with sqlite:/// or postgresql://"),
@@ -229,7 +237,7 @@ def secret_of(settings: Settings, variable: str) -> str | None:
 class TestSecrets:
     @pytest.mark.parametrize("variable", SECRETS)
     def test_come_from_the_environment(self, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
-        settings = loaded(monkeypatch, **{"PHOTOGPT_API_KEY": "the key", variable: "s3cret"})
+        settings = loaded(monkeypatch, **{"PHOTOGPT_API_KEY": "the-key", variable: "s3cret"})
         assert secret_of(settings, variable) == "s3cret"
 
     @pytest.mark.parametrize("content", ["s3cret", "s3cret\n", "  s3cret\r\n\n"])
@@ -239,13 +247,13 @@ class TestSecrets:
     ) -> None:
         file = tmp_path / "secret"
         file.write_text(content)
-        settings = loaded(monkeypatch, PHOTOGPT_API_KEY="the key", **{f"{variable}_FILE": str(file)})
+        settings = loaded(monkeypatch, PHOTOGPT_API_KEY="the-key", **{f"{variable}_FILE": str(file)})
         assert secret_of(settings, variable) == "s3cret"
         assert unknown_variables() == []
 
     @pytest.mark.parametrize("variable", SECRETS)
     def test_are_never_shown(self, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
-        settings = loaded(monkeypatch, **{"PHOTOGPT_API_KEY": "the key", variable: "s3cret"})
+        settings = loaded(monkeypatch, **{"PHOTOGPT_API_KEY": "the-key", variable: "s3cret"})
         assert "s3cret" not in f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"
 
     def test_are_not_in_what_is_wrong(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,9 +286,9 @@ class TestSecrets:
 
 class TestDotEnv:
     def test_settings_come_from_it(self, tmp_path: Path) -> None:
-        (tmp_path / ".env").write_text('GATEWAY_PORT=1234\nPHOTOGPT_API_KEY="from file"\nSOMETHING_ELSE=1\n')
+        (tmp_path / ".env").write_text('GATEWAY_PORT=1234\nPHOTOGPT_API_KEY="from-file"\nSOMETHING_ELSE=1\n')
         settings = load_settings()
-        assert (settings.port, secret_of(settings, "PHOTOGPT_API_KEY")) == (1234, "from file")
+        assert (settings.port, secret_of(settings, "PHOTOGPT_API_KEY")) == (1234, "from-file")
 
     def test_the_environment_goes_first(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (tmp_path / ".env").write_text("GATEWAY_PORT=1234\nGATEWAY_HEALTH_PORT=4321\n")

@@ -11,7 +11,7 @@ from service.storage.tables import Tenant, Training
 from tests.support import gateway as support
 from tests.support.gateway import KEY, MODEL, OTHER_KEY, Gateway, World
 
-stages = support.stages
+simulators = support.simulators
 template = support.template
 world = support.world
 gateway = support.gateway

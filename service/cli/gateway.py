@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +24,8 @@ def register(app: typer.Typer) -> None:
 
 def serve() -> None:
     """Run the gateway; its settings come from the environment or .env (see `check`)."""
+    # As process 1 of a container nobody else ends us, and what follows takes a second or two to import.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
     from service.server import serve as run
     from service.telemetry.logging import configure_logging
 

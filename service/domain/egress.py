@@ -19,6 +19,7 @@ _URL = re.compile(
 _TEXT = re.compile(r"[!#$%&'()*+,\-./0-9:;=?@A-Z_a-z~\[\]]+")
 _AUTHORITY = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.\-]+)(?::(?P<port>[0-9]{1,5}))?")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_DOTS = frozenset({".", "..", "%2e", "%2E", ".%2e", ".%2E", "%2e.", "%2E.", "%2e%2e", "%2E%2E", "%2e%2E", "%2E%2e"})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _SHOWN_URL = 200
 
@@ -50,6 +51,8 @@ def _canonical(url: str, *, http_to_loopback: bool) -> str:
     authority = _AUTHORITY.fullmatch(parts["authority"])
     if authority is None:
         raise ValueError("has a host or port that is not plainly written")
+    if any(segment in _DOTS for segment in (parts["path"] or "").split("/")):
+        raise ValueError("has a '.' or '..' segment in its path, which clients resolve before they call")
     host, loopback = _host(authority["host"].lower())
     if scheme == "http" and not (loopback and http_to_loopback):
         raise ValueError("must use https://; plain http:// is for loopback targets of a sidecar only")
@@ -64,6 +67,9 @@ def _host(host: str) -> tuple[str, bool]:
             v6 = ipaddress.IPv6Address(host[1:-1])
         except ValueError:
             raise ValueError("has a malformed IPv6 address") from None
+        if v6.ipv4_mapped is not None:
+            # Python 3.13 judges and spells these otherwise than 3.11.
+            raise ValueError("has an IPv4 address inside an IPv6 one; write the IPv4 address")
         return f"[{v6.compressed}]", v6.is_loopback
     labels = host.split(".")
     if labels[-1][:1].isdigit():
@@ -92,6 +98,6 @@ def _port(text: str | None, scheme: str) -> str:
 def shown_url(url: str) -> str:
     """`url` as it may be shown: query values are masked, since they often are tokens, and the length is bounded."""
     address, mark, query = url.partition("?")
-    masked = re.sub(r"=[^&]+", "=***", query)
+    masked = re.sub(r"=[^&]+|(?<![^&])[^&=]+(?![^&])", lambda found: "=***" if found[0][0] == "=" else "***", query)
     shown = address + mark + masked
     return shown if len(shown) <= _SHOWN_URL else shown[: _SHOWN_URL - 3] + "..."

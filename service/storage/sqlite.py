@@ -145,6 +145,8 @@ def _engine(url: str, *, begin: str, pool_size: int, read_only: bool) -> Engine:
             "synchronous=FULL",  # WAL with NORMAL may lose acknowledged commits at power loss (failure model 2.4)
             f"busy_timeout={_BUSY_TIMEOUT_MS}",
             "foreign_keys=ON",
+            # A large group's savepoints would spill into a temporary file, and a read-only root has no place for one.
+            "temp_store=MEMORY",
             f"query_only={'ON' if read_only else 'OFF'}",
         ):
             connection.execute(f"PRAGMA {pragma}")

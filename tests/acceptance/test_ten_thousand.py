@@ -48,7 +48,7 @@ async def test_each_due_model_is_polled_once_and_the_gateway_stays_usable(stack:
     await store_due_trainings(f"sqlite:///{stack.folder / 'gateway.db'}", models)
 
     # Every model is due now, and not again within this test.
-    stack.start_gateway(GATEWAY_POLL_INTERVAL="300")
+    stack.start_gateway(GATEWAY_POLL_INTERVAL="300", GATEWAY_POLLS_IN_FLIGHT="16")
     health = stack.api.get("/readyz")
     accepted = stack.api.post("/v1/trainings", json={"model_id": stack.models(1, "extra")[0]})
 

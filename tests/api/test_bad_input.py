@@ -16,16 +16,18 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
+from sqlmodel import func, select
 
+from service.storage.database import UnitOfWork
 from service.storage.tables import Attempt, Callback, Delivery, Event, IdempotencyKey, Tenant, Training
-from tests.support.gateway import MODEL, Gateway, Stages, new_world
+from tests.support.gateway import MODEL, Gateway, Simulators, new_world
 
 TABLES = (Tenant, Training, Callback, Event, Delivery, Attempt, IdempotencyKey)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def untouched(stages: Stages, template: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gateway]:
-    async with new_world(stages, template, tmp_path_factory.mktemp("untouched")) as world:
+async def untouched(simulators: Simulators, template: Path) -> AsyncIterator[Gateway]:
+    async with new_world(simulators, template) as world:
         await world.upstream.put_model()
         async with world.gateway() as gateway:
             yield gateway
@@ -359,7 +361,10 @@ async def test_bad_input_is_refused_and_named_and_leaves_no_trace(untouched: Gat
 
 
 async def traces(gateway: Gateway) -> dict[str, int]:
-    rows = {table.__name__: await gateway.count(table) for table in TABLES}
+    def count(unit: UnitOfWork) -> dict[str, int]:
+        return {table.__name__: unit.session.exec(select(func.count()).select_from(table)).one() for table in TABLES}
+
+    rows = await gateway.components.database.read(count)
     return {**rows, "calls of PhotoGPT": len(await gateway.upstream.calls())}
 
 

@@ -24,11 +24,12 @@ ALLOWED = [
     ("https://example.com", "https://example.com/"),
     ("https://example.com/", "https://example.com/"),
     ("HTTPS://EXAMPLE.COM/Hook", "https://example.com/Hook"),
-    ("https://example.com/a/b;c=d?e=f&g=%20#".rstrip("#"), "https://example.com/a/b;c=d?e=f&g=%20"),
+    ("https://example.com/a/b;c=d?e=f&g=%20", "https://example.com/a/b;c=d?e=f&g=%20"),
     ("https://example.com?x=1", "https://example.com/?x=1"),
     ("https://example.com/?", "https://example.com/?"),
     ("https://example.com/a?b?c", "https://example.com/a?b?c"),
-    ("https://example.com//a/../b", "https://example.com//a/../b"),
+    ("https://example.com/a../.b/...", "https://example.com/a../.b/..."),
+    ("https://example.com//a///b/", "https://example.com//a///b/"),
     ("https://example.com/user@host:80", "https://example.com/user@host:80"),
     ("https://example.com/?to=http://user@127.0.0.1", "https://example.com/?to=http://user@127.0.0.1"),
     ("https://example.com/%5C%0D%0A%00", "https://example.com/%5C%0D%0A%00"),
@@ -80,8 +81,18 @@ PORT = "port outside 1 to 65535"
 IPV6 = "malformed IPv6"
 USER = "user name or password"
 FRAGMENT = "fragment"
+DOTS = "'.' or '..' segment"
+MAPPED = "IPv4 address inside an IPv6 one"
 
 REFUSED = [
+    # Clients resolve these before they call, so that another URL is called than is stored.
+    ("https://example.com/a/../b", DOTS),
+    ("https://example.com/./b", DOTS),
+    ("https://example.com/a/..", DOTS),
+    ("https://example.com/a/%2e%2E/b", DOTS),
+    # Judged otherwise from one Python to the next.
+    ("https://[::ffff:1.1.1.1]", MAPPED),
+    ("https://[::ffff:7f00:1]", MAPPED),
     # No absolute URL at all.
     ("", PLAIN),
     (" ", PLAIN),
@@ -245,10 +256,10 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize("http_to_loopback", [True, False], ids=["sidecar", "elsewhere"])
 @pytest.mark.parametrize(("url", "stored"), ALLOWED, ids=lambda value: repr(value)[:60])
-def test_https_is_allowed_and_stored_in_one_spelling(url: str, stored: str, http_to_loopback: bool) -> None:
-    assert canonical(url, http_to_loopback=http_to_loopback) == stored
+def test_https_is_allowed_and_stored_in_one_spelling(url: str, stored: str) -> None:
+    assert canonical(url, http_to_loopback=True) == stored
+    assert canonical(url, http_to_loopback=False) == stored
 
 
 @pytest.mark.parametrize(("url", "stored"), TO_THIS_MACHINE, ids=repr)
@@ -262,11 +273,11 @@ def test_http_to_this_machine_is_for_a_sidecar_only(url: str, stored: str) -> No
         canonical(url, http_to_loopback=False)
 
 
-@pytest.mark.parametrize("http_to_loopback", [True, False], ids=["sidecar", "elsewhere"])
 @pytest.mark.parametrize(("url", "problem"), REFUSED, ids=lambda value: ascii(value)[:60])
-def test_everything_else_is_refused_with_the_reason(url: str, problem: str, http_to_loopback: bool) -> None:
-    with pytest.raises(InvalidCallback, match=problem):
-        canonical(url, http_to_loopback=http_to_loopback)
+def test_everything_else_is_refused_with_the_reason(url: str, problem: str) -> None:
+    for http_to_loopback in (True, False):
+        with pytest.raises(InvalidCallback, match=problem):
+            canonical(url, http_to_loopback=http_to_loopback)
 
 
 def test_a_refusal_names_the_field_and_is_a_sentence() -> None:
@@ -346,12 +357,12 @@ def test_every_parser_reads_a_stored_url_alike(url: str) -> None:
     assert sent.userinfo == b""
 
 
-@given(path=st.text("abcXYZ019/.~-_%:@!$&'()*+,;=?", max_size=40))
-def test_path_and_query_are_sent_as_they_were_given(path: str) -> None:
-    if "?" not in path[:1]:
-        path = "/" + path
-    stored = canonical(f"https://example.com{path}")
-    assert stored == f"https://example.com{'/' if path.startswith('?') else ''}{path}"
+# Without dots: httpx takes segments of nothing but dots out of a path.
+@given(path=st.text("abcXYZ019/~-_%:@!$&'()*+,;=[]", max_size=40), query=st.text("abc019/~-_%:@!$&'()*+,;=[]?"))
+def test_path_and_query_are_sent_as_they_were_given(path: str, query: str) -> None:
+    given_url = f"https://example.com/{path}?{query}"
+    assert canonical(given_url) == given_url
+    assert httpx.URL(given_url).raw_path.decode() == f"/{path}?{query}"
 
 
 @pytest.mark.parametrize(
@@ -360,10 +371,11 @@ def test_path_and_query_are_sent_as_they_were_given(path: str) -> None:
         ("https://example.com/hook", "https://example.com/hook"),
         ("https://example.com/?", "https://example.com/?"),
         ("https://example.com/?token=secret", "https://example.com/?token=***"),
-        ("https://example.com/?a=1&b=2&c", "https://example.com/?a=***&b=***&c"),
+        ("https://example.com/?a=1&b=2&c", "https://example.com/?a=***&b=***&***"),
         ("https://example.com/?a=secret=secret", "https://example.com/?a=***"),
         ("https://example.com/?a=b?c=secret", "https://example.com/?a=***"),
         ("https://example.com/?a=", "https://example.com/?a="),
+        ("https://example.com/?secret", "https://example.com/?***"),
         ("https://example.com/?=secret", "https://example.com/?=***"),
         ("https://example.com/?a=1&&b=2", "https://example.com/?a=***&&b=***"),
         ("https://example.com/" + "a" * 180, "https://example.com/" + "a" * 180),

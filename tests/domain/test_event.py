@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.domain.event import DEFAULT_CALLBACK_EVENTS, TERMINAL_EVENTS, EventType, event_body, rfc3339
@@ -84,6 +84,7 @@ JSON = st.recursive(
 )
 
 
+@settings(max_examples=50)
 @given(data=st.dictionaries(st.text(), JSON))
 def test_a_body_holds_what_was_put_in(data: dict[str, Any]) -> None:
     body = event_body(EventType.FAILED, AT, data)

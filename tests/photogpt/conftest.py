@@ -17,22 +17,20 @@ _numbers = count()
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[tuple[Recorder, str]]:
+def served() -> Iterator[tuple[Recorder, httpx.Client]]:
     # On a clock that nobody moves, so that what hangs does so until its caller gives up.
     options = PhotoGPTOptions(max_running=1000, keys=frozenset({KEY}))
     recorder = Recorder(create_photogpt(options, FakeClock()))
-    with serve(recorder) as url:
-        yield recorder, url
+    with serve(recorder) as url, httpx.Client(base_url=url, trust_env=False) as http:
+        yield recorder, http
 
 
 @pytest.fixture
-def upstream(served: tuple[Recorder, str]) -> Iterator[Upstream]:
-    recorder, url = served
-    with httpx.Client(base_url=f"{url}/_control", trust_env=False) as control:
-        upstream = Upstream(recorder, control, url, f"m{next(_numbers)}")
-        upstream.put_model(images=15)
-        yield upstream
-        control.delete("/faults")
+def upstream(served: tuple[Recorder, httpx.Client]) -> Iterator[Upstream]:
+    upstream = Upstream(*served, f"m{next(_numbers)}")
+    upstream.put_model(images=15)
+    yield upstream
+    upstream.http.delete("/_control/faults")
 
 
 @pytest.fixture

@@ -47,20 +47,23 @@ class Upstream:
     """The simulator as a test sees it, with one model of its own for each test."""
 
     recorder: Recorder
-    control: httpx.Client
-    url: str
+    http: httpx.Client
     model_id: str
+
+    @property
+    def url(self) -> str:
+        return str(self.http.base_url).rstrip("/")
 
     @property
     def base_url(self) -> str:
         return f"{self.url}/api"
 
     def order(self, kind: str, **fault: Any) -> None:
-        answer = self.control.post("/faults", json={"kind": kind, **fault})
+        answer = self.http.post("/_control/faults", json={"kind": kind, **fault})
         assert answer.status_code == 200, answer.text
 
     def put_model(self, **order: Any) -> None:
-        answer = self.control.put(f"/models/{self.model_id}", json={"key": KEY, **order})
+        answer = self.http.put(f"/_control/models/{self.model_id}", json={"key": KEY, **order})
         assert answer.status_code == 200, answer.text
 
     def requests(self) -> list[Request]:
@@ -70,7 +73,7 @@ class Upstream:
 
     def trainings(self) -> int:
         """How many trainings of the model were started."""
-        triggers: dict[str, int] = self.control.get("/triggers").json()
+        triggers: dict[str, int] = self.http.get("/_control/triggers").json()
         return triggers.get(self.model_id, 0)
 
 

@@ -102,6 +102,12 @@ class TestTrigger:
             assert await photogpt.trigger(KEY, upstream.model_id) == NotReached("tls")
         assert upstream.requests() == []
 
+    async def test_a_refusal_that_repeats_the_key_is_told_without_it(
+        self, photogpt: PhotoGPT, upstream: Upstream
+    ) -> None:
+        upstream.order("json", body={"status": "NOK", "message": f"No credit for {KEY}."})
+        assert await photogpt.trigger(KEY, upstream.model_id) == Refused(422, "No credit for ***.")
+
     async def test_photogpts_own_refusals(self, photogpt: PhotoGPT, upstream: Upstream) -> None:
         assert await photogpt.trigger(KEY, "unknown") == Refused(404, "there is no such model")
         assert await photogpt.trigger(WRONG_KEY, upstream.model_id) == Refused(
@@ -223,11 +229,24 @@ class TestBaseline:
         assert (refused.value.status, refused.value.message) == (status, "Because.")
         assert refused.value.retry_after is None
 
-    async def test_a_refusal_says_when_to_come_again(self, photogpt: PhotoGPT, upstream: Upstream) -> None:
-        upstream.order("status", status=429, headers={"Retry-After": "7"})
+    @pytest.mark.parametrize(
+        ("value", "seconds"), [("7", 7), ("0", 0), ("3600", 3600), ("86400", 3600), ("soon", None)]
+    )
+    async def test_a_refusal_says_when_to_come_again(
+        self, photogpt: PhotoGPT, upstream: Upstream, value: str, seconds: int | None
+    ) -> None:
+        upstream.order("status", status=429, headers={"Retry-After": value})
         with pytest.raises(UpstreamRefused) as refused:
             await photogpt.baseline(KEY, upstream.model_id)
-        assert refused.value.retry_after == 7
+        assert refused.value.retry_after == seconds
+
+    async def test_a_refusal_that_repeats_the_key_is_told_without_it(
+        self, photogpt: PhotoGPT, upstream: Upstream
+    ) -> None:
+        upstream.order("status", status=402, body=f'{{"status": "NOK", "message": "No credit for {KEY}."}}')
+        with pytest.raises(UpstreamRefused) as refused:
+            await photogpt.baseline(KEY, upstream.model_id)
+        assert (refused.value.message, str(refused.value)) == ("No credit for ***.", "No credit for ***.")
 
     async def test_a_refusal_without_words_has_ours(self, photogpt: PhotoGPT, upstream: Upstream) -> None:
         upstream.order("status", status=402, body="")
@@ -270,7 +289,7 @@ class TestKey:
         assert (refused.value.status, refused.value.message) == (401, "the API key is missing or not valid")
 
     async def test_a_key_of_many_models_is_good(self, upstream: Upstream) -> None:
-        upstream.control.post("/models", json={"key": KEY, "prefix": "many", "count": 100})
+        upstream.http.post("/_control/models", json={"key": KEY, "prefix": "many", "count": 100})
         async with client(upstream.base_url, body_limit=1000) as photogpt:
             await photogpt.check_key(KEY)
 

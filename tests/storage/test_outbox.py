@@ -10,7 +10,7 @@ from service.domain.delivery import AttemptOutcome, Decision, DeliveryStatus, Er
 from service.domain.event import DEFAULT_CALLBACK_EVENTS, EventType
 from service.storage.database import Database, UnitOfWork
 from service.storage.outbox import DueDelivery
-from service.storage.tables import Attempt, Callback, Delivery, Event, Tenant
+from service.storage.tables import Attempt, Callback, Delivery, Event
 from tests.support.rows import (
     LEASE,
     NOW,
@@ -520,8 +520,3 @@ class TestPages:
             "cbk_0": "https://receiver.example/cbk_0",
             "cbk_of_2": "https://receiver.example/cbk_of_2",
         }
-
-
-async def test_a_tenants_secret_is_the_one_stored_with_it(database: Database) -> None:
-    await store(database, a_tenant("ten_a"))
-    assert (await stored_one(database, Tenant)).sealed_signing_secret == b"sealed secret of ten_a"

@@ -1,7 +1,9 @@
 """The pragmas that durability and consistency rest on (DESIGN 11, failure model 2.4), as the connections have them."""
 
 import asyncio
+import sqlite3
 import threading
+from contextlib import closing
 
 from service.storage.database import Database, UnitOfWork
 
@@ -29,11 +31,19 @@ async def test_every_reader_has_them(sqlite: Database) -> None:
     assert found == [{**PROMISED, "query_only": 1}] * 4
 
 
-async def test_a_writer_has_the_write_lock_from_its_first_statement_on(sqlite: Database, sqlite_url: str) -> None:
-    def work(unit: UnitOfWork) -> bool:
-        return bool(unit.session.connection().connection.driver_connection.in_transaction)  # type: ignore[union-attr]
+async def test_a_writer_has_the_write_lock_from_its_beginning_on(sqlite: Database, sqlite_url: str) -> None:
+    """So it never has to give up half-way because another process wrote in between."""
 
-    assert await sqlite.transaction(work)
+    def another_may_write(_unit: UnitOfWork) -> bool:
+        with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None, timeout=0)) as other:
+            try:
+                other.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return False
+            return True
+
+    assert not await sqlite.transaction(another_may_write)
+    assert await sqlite.read(another_may_write)
 
 
 def pragmas(unit: UnitOfWork) -> dict[str, object]:

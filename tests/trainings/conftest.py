@@ -1,6 +1,6 @@
 from tests.support import gateway as support
 
-stages = support.stages
+simulators = support.simulators
 template = support.template
 world = support.world
 gateway = support.gateway

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.gateway import NOW, OTHER_SECRET, SECRET, Gateway, Stages, World, new_world
+from tests.support.gateway import NOW, OTHER_SECRET, SECRET, Gateway, Simulators, World, new_world
 from tests.support.node import SignedMessage, Verdict
 
 REDIRECTED = "it answered with a redirect, which is not followed: give the final URL"
@@ -53,10 +53,10 @@ async def test_an_event_is_sent_as_standard_webhooks_wants_it(gateway: Gateway) 
 
 
 @pytest.fixture
-async def today(stages: Stages, template: Path, tmp_path: Path) -> AsyncIterator[World]:
+async def today(simulators: Simulators, template: Path) -> AsyncIterator[World]:
     """For verifiers that look at the real clock."""
     now = datetime.now(UTC)  # noqa: TID251  # as said
-    async with new_world(stages, template, tmp_path, now) as world:
+    async with new_world(simulators, template, now) as world:
         await world.upstream.put_model()
         yield world
 
