@@ -18,7 +18,7 @@ from service.domain.errors import InvalidRequest, NotFound
 from service.domain.training import Status
 from service.storage.database import UnitOfWork
 from service.trainings.request import CallbackRequest, Outcome, OutcomeKind, TrainRequest
-from service.trainings.resource import training_resource
+from service.trainings.resource import current_resource, training_resource
 
 router = APIRouter(prefix="/v1/trainings", tags=["Trainings"])
 
@@ -86,7 +86,7 @@ async def get_training(training_id: str, request: Request, parts: Parts, caller:
         row = unit.trainings.get(caller.tenant_id, training_id) if looks_like_id(training_id) else None
         if row is None:
             raise NotFound("There is no such training.")
-        return training_resource(row, unit.trainings.callbacks([row.id])[row.id])
+        return current_resource(unit, row)
 
     response = JSONResponse(await parts.database.read(read), headers={"cache-control": "no-cache"})
     etag = f'"{hashlib.sha256(bytes(response.body)).hexdigest()[:32]}"'

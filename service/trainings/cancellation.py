@@ -11,7 +11,7 @@ from service.storage.database import Database, UnitOfWork
 from service.storage.trainings import watch_of
 from service.tenancy import Caller
 from service.trainings.record import Held, Recorder
-from service.trainings.resource import training_resource
+from service.trainings.resource import current_resource
 
 _NOTE = Failure("cancelled", "The watch was stopped by the caller. The training at PhotoGPT goes on: it has no cancel.")
 
@@ -40,4 +40,4 @@ class Cancellation:
             if saved is None:
                 raise Conflict("The training changed at this moment; try again.", code="in_flight", retry_after=1)
             training = saved
-        return training_resource(training, unit.trainings.callbacks([training.id])[training.id])
+        return current_resource(unit, training)

@@ -27,7 +27,7 @@ from service.tenancy import Caller, Tenancy
 from service.trainings.record import Held, Recorder
 from service.trainings.replay import Replay
 from service.trainings.request import Outcome, OutcomeKind, TrainRequest, checked
-from service.trainings.resource import training_resource
+from service.trainings.resource import current_resource
 
 _log = get_logger("intake")
 
@@ -147,7 +147,7 @@ class Intake:
             return None
         self._put_callback(unit, caller, request, active.id)
         self._replay.begin(unit, caller, request, active.id)
-        outcome = Outcome(OutcomeKind.JOINED, self._resource(unit, active))
+        outcome = Outcome(OutcomeKind.JOINED, current_resource(unit, active))
         self._replay.end(unit, caller, request, outcome)
         return outcome
 
@@ -174,7 +174,7 @@ class Intake:
                 self._recorder.save(unit, held, watch, now=now, due_at=None, announce=False)
         # If somebody was first (a cancellation, or a poll after our lease), what they stored is the answer.
         training = unit.trainings.get(caller.tenant_id, intent.training_id)
-        outcome = _outcome(result, self._resource(unit, training) if training else None)
+        outcome = _outcome(result, current_resource(unit, training) if training else None)
         self._replay.end(unit, caller, request, outcome)
         return outcome
 
@@ -199,9 +199,6 @@ class Intake:
                 created_at=now,
             )
         )
-
-    def _resource(self, unit: UnitOfWork, training: Training) -> dict[str, object]:
-        return training_resource(training, unit.trainings.callbacks([training.id])[training.id])
 
 
 def _failure(result: Refused | NotReached) -> Failure:

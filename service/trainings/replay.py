@@ -11,7 +11,7 @@ from service.storage.database import UnitOfWork
 from service.storage.tables import IdempotencyKey
 from service.tenancy import Caller
 from service.trainings.request import Outcome, OutcomeKind, TrainRequest
-from service.trainings.resource import training_resource
+from service.trainings.resource import current_resource
 
 _KEPT = timedelta(hours=24)
 
@@ -44,8 +44,7 @@ class Replay:
         if training.status == Status.SUBMITTING and self._clock.now() - training.created_at < self._lease:
             raise Conflict("The first request with this Idempotency-Key is under way.", code="in_flight", retry_after=2)
         # The first answer was lost in a crash: the training itself is the answer (DESIGN 5).
-        callbacks = unit.trainings.callbacks([training.id])[training.id]
-        return Outcome(OutcomeKind.ACCEPTED, training_resource(training, callbacks), replayed=True)
+        return Outcome(OutcomeKind.ACCEPTED, current_resource(unit, training), replayed=True)
 
     def begin(self, unit: UnitOfWork, caller: Caller, request: TrainRequest, training_id: str) -> None:
         """Take the key for this request; Conflict, which undoes the transaction, if another took it just now."""

@@ -9,9 +9,15 @@ from typing import Any
 from service.domain.egress import shown_url
 from service.domain.event import rfc3339
 from service.domain.training import USUAL_DURATION
+from service.storage.database import UnitOfWork
 from service.storage.tables import Callback, Training
 
 _TYPICAL = (USUAL_DURATION[0] + USUAL_DURATION[1]) / 2
+
+
+def current_resource(unit: UnitOfWork, row: Training) -> dict[str, Any]:
+    """The resource of `row` with the callbacks that it has now."""
+    return training_resource(row, unit.trainings.callbacks([row.id])[row.id])
 
 
 def training_resource(row: Training, callbacks: Sequence[Callback]) -> dict[str, Any]:
