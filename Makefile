@@ -29,7 +29,7 @@ demo: .venv/.setup ## Train a model at a simulated PhotoGPT and watch its signed
 
 .PHONY: test
 test: .venv/.dev $(if $(NPM),tests/node/node_modules/.installed) ## Set up and run every test (ARGS="-k fence" narrows it)
-	@.venv/bin/pytest $(ARGS)
+	@.venv/bin/pytest -n 2 $(ARGS)
 
 .PHONY: setup
 setup: .venv/.setup ## Make .venv, with the command in .venv/bin/photogpt-webhooks
