@@ -69,14 +69,14 @@ class TestSqlite:
 
 class TestPostgres:
     async def test_not_there(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            port = listener.getsockname()[1]
-        database = Database(f"postgresql://app@127.0.0.1:{port}/postgres")
-        with pytest.raises(StorageUnavailable):
-            await database.check()
-        with pytest.raises(StorageUnavailable):
-            await database.read(lambda unit: unit.tenants.get("ten_a"))
-        await database.close()
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))  # and does not listen: refused, and nobody else's meanwhile
+            database = Database(f"postgresql://app@127.0.0.1:{taken.getsockname()[1]}/postgres")
+            with pytest.raises(StorageUnavailable):
+                await database.check()
+            with pytest.raises(StorageUnavailable):
+                await database.read(lambda unit: unit.tenants.get("ten_a"))
+            await database.close()
 
     async def test_stopped_while_connections_are_pooled(self) -> None:
         with running_postgres() as server:

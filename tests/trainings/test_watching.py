@@ -217,6 +217,20 @@ async def test_a_callback_hears_what_it_asks_for_in_order(gateway: Gateway) -> N
     assert len({receipt.id for receipt in receipts}) == 3
 
 
+async def test_two_events_of_one_poll_are_told_apart_and_in_order(gateway: Gateway) -> None:
+    """A trigger of unclear outcome that can only be confirmed when it is overdue already."""
+    await gateway.upstream.put_model(duration_minutes=60)
+    await gateway.upstream.fault_trigger("reset_after")
+    training = await gateway.started(callback={"url": gateway.receiver.hook(), "events": ALL_EVENTS})
+    gateway.advance(2100)
+    assert await gateway.poll() == 1
+    assert await gateway.deliver() == 2
+    told = [(receipt.type, receipt.event["data"]) for receipt in await gateway.receiver.received()]
+    now = await gateway.training(training["id"])
+    assert now["sequence"] == 2
+    assert told == [("training.started", {**now, "sequence": 1}), ("training.overdue", now)]
+
+
 @pytest.mark.parametrize(("status", "hears"), [("ready", ["training.ready"]), ("deleted", ["training.deleted"])])
 async def test_a_callback_that_asks_for_nothing_hears_the_end(gateway: Gateway, status: str, hears: list[str]) -> None:
     training = await gateway.started(callback_url=gateway.receiver.hook())
