@@ -39,12 +39,14 @@ class Trainings:
         training = self._session.get(Training, training_id)
         return training if training and training.tenant_id == tenant_id else None
 
-    def active(self, tenant_id: str, model_id: str) -> Training | None:
-        return self._session.exec(
-            select(Training).where(
-                Training.tenant_id == tenant_id, Training.model_id == model_id, col(Training.finished_at).is_(None)
-            )
-        ).first()
+    def active(self, tenant_id: str, model_id: str, *, hold: bool = False) -> Training | None:
+        """The active training of a model. `hold` keeps it active until the end of this transaction: who adds a
+        callback to it must not meet a replica that ends it at the same moment.
+        """
+        query = select(Training).where(
+            Training.tenant_id == tenant_id, Training.model_id == model_id, col(Training.finished_at).is_(None)
+        )
+        return self._session.exec(query.with_for_update(key_share=True) if hold else query).first()
 
     def page(
         self, tenant_id: str, *, status: str | None, model_id: str | None, before: str | None, limit: int

@@ -142,7 +142,7 @@ class Intake:
         earlier = self._replay.earlier(unit, caller, request)
         if earlier is not None:
             return earlier
-        active = unit.trainings.active(caller.tenant_id, request.model_id)
+        active = unit.trainings.active(caller.tenant_id, request.model_id, hold=True)
         if active is None:
             return None
         self._put_callback(unit, caller, request, active.id)

@@ -1,11 +1,15 @@
 """Trainings and their callbacks: who sees which, in what order, and what moves their polls."""
 
+import asyncio
 from datetime import timedelta
+
+from sqlmodel import col, update
 
 from service.domain.event import EventType
 from service.domain.training import Status
-from service.storage.database import Database
+from service.storage.database import Database, UnitOfWork
 from service.storage.tables import Callback, Training
+from tests.storage.interleaving import uncommitted, wait_for_a_blocked_transaction
 from tests.support.rows import LEASE, NOW, a_callback, a_tenant, a_training, store, stored, stored_one
 
 MINUTE = timedelta(minutes=1)
@@ -32,6 +36,21 @@ class TestFinding:
         assert await active("ten_b", "m") == "trn_foreign"
         assert await active("ten_a", "o") is None
         assert await active("ten_b", "n") is None
+
+    async def test_one_that_is_held_is_not_ending_at_this_moment(self, postgres: Database, postgres_url: str) -> None:
+        """Otherwise a callback could join a training whose event is on its way to those who were there before."""
+        await store(postgres, a_tenant("ten_a"), a_training("trn_1", model="m"))
+
+        def end(unit: UnitOfWork) -> None:
+            ended = update(Training).where(col(Training.id) == "trn_1").values(status=Status.READY, finished_at=NOW)
+            unit.session.exec(ended)
+
+        async with uncommitted(postgres_url, end):
+            joining = asyncio.create_task(
+                postgres.transaction(lambda unit: unit.trainings.active("ten_a", "m", hold=True))
+            )
+            await wait_for_a_blocked_transaction(postgres)
+        assert await joining is None
 
     async def test_another_tenants_training_looks_like_an_absent_one(self, database: Database) -> None:
         await store(database, a_tenant("ten_a"), a_tenant("ten_b"), a_training("trn_1"))
