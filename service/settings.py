@@ -93,7 +93,7 @@ class Settings(BaseSettings):
                 "PHOTOGPT_BASE_URL must be https://HOST[:PORT]/PATH (or http://), without query or fragment"
             )
         key = self.photogpt_api_key.get_secret_value() if self.photogpt_api_key else "-"
-        if not (key.isascii() and key.isprintable() and key and " " not in key):
+        if not (key.isascii() and key.isprintable() and " " not in key):
             raise ValueError("PHOTOGPT_API_KEY must be printable ASCII without blanks: it goes into a header")
         if not self.database_url.startswith(("sqlite:///", "postgresql://")):
             raise ValueError("DATABASE_URL must begin with sqlite:/// or postgresql://")

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from service.domain.backoff import parse_retry_after
+from service.domain.text import printable
 from service.domain.training import KeyRefused, ModelNotFound, Observation, Seen, Unreadable
 from service.outbound import Answer
 
@@ -99,9 +100,8 @@ def refusal_message(answer: Answer) -> str:
 
 
 def clean_text(text: str, limit: int) -> str:
-    """`text` without what a database or a terminal chokes on (NUL, lone surrogates, control characters), bounded."""
-    printable = "".join(character if character.isprintable() else " " for character in text[: limit * 2])
-    return printable.strip()[:limit]
+    """The printable part of `text`, bounded."""
+    return printable(text[: limit * 2])[:limit]
 
 
 def _success(answer: Answer, envelope: dict[str, Any] | None) -> TriggerResult:

@@ -6,6 +6,7 @@ from service.clock import Clock
 from service.domain.backoff import parse_retry_after
 from service.domain.delivery import AttemptOutcome, ErrorClass
 from service.domain.signature import signature_headers
+from service.domain.text import printable
 from service.outbound import NoAnswer, Outbound
 
 _EXCERPT_BYTES = 1024
@@ -41,6 +42,5 @@ class Sender:
 
 
 def _excerpt(body: bytes) -> str:
-    """The first bytes as one line of text, without what a database or a terminal chokes on."""
-    text = body[:_EXCERPT_BYTES].decode("utf-8", "replace")
-    return "".join(character if character.isprintable() else " " for character in text).strip()
+    """The first bytes as one line of text."""
+    return printable(body[:_EXCERPT_BYTES].decode("utf-8", "replace"))

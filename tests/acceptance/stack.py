@@ -4,7 +4,6 @@ import json
 import signal
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -23,7 +22,6 @@ FAST = {
     "GATEWAY_LEASE": "4",
     "GATEWAY_UPSTREAM_TIMEOUT": "3",
     "GATEWAY_ATTEMPT_TIMEOUT": "3",
-    "GATEWAY_LOG_LEVEL": "warning",
 }
 
 
@@ -57,7 +55,7 @@ class Stack:
         if self._starts > 1:
             self.api.close()
         self._settings |= settings
-        environment = {**environment_without_settings(), **self._settings, "GATEWAY_LOG_LEVEL": "info"}
+        environment = {**environment_without_settings(), **self._settings}
         self.gateway = self._children.start(f"gateway-{self._starts}", ["serve"], environment)
         self.api = httpx.Client(base_url=self.gateway.log_entry("listening")["api"], timeout=30)
 
@@ -150,7 +148,3 @@ def assert_one_event_each(webhooks: Iterable[dict[str, Any]], trainings: Sequenc
         assert webhook["event"]["type"] == f"training.{status}"
     assert trainings_of == Counter(training["id"] for training in trainings)
     assert all(len(versions) == 1 for versions in bodies.values())
-
-
-def read_log(folder: Path) -> str:
-    return "".join(path.read_text(encoding="utf-8") for path in sorted(folder.glob("gateway-*.err")))

@@ -1,0 +1,8 @@
+"""Text from strangers, made fit to be stored and shown."""
+
+from __future__ import annotations
+
+
+def printable(text: str) -> str:
+    """`text` without what a database or a terminal chokes on: NUL, lone surrogates and control characters."""
+    return "".join(character if character.isprintable() else " " for character in text).strip()
