@@ -31,6 +31,17 @@ demo: .venv/.setup ## Train a model at a simulated PhotoGPT and watch its signed
 test: .venv/.dev $(if $(NPM),tests/node/node_modules/.installed) ## Set up and run every test (ARGS="-k fence" narrows it)
 	@.venv/bin/pytest -n 2 $(ARGS)
 
+.PHONY: campaign
+campaign: .venv/.dev ## Kill, crash, end and starve real gateways for an hour; a sample of it is in `make test`
+	@.venv/bin/pytest -s -p no:randomly --kills 200 --runs 20 --sigterms 50 --locked-seconds 30 --overdue 100000 \
+	  $(addprefix tests/acceptance/test_,kill_campaign.py crash_points.py sigterm.py storage_faults.py overdue_restart.py) \
+	  $(ARGS)
+
+SEEDS = 10000
+.PHONY: simulate
+simulate: .venv/.dev ## Run the deterministic simulation (SEEDS=10000; FIRST=1); a failing seed says how to replay it
+	@.venv/bin/python -m tests.simulation --seeds $(SEEDS) --first $(or $(FIRST),1)
+
 .PHONY: setup
 setup: .venv/.setup ## Make .venv, with the command in .venv/bin/photogpt-webhooks
 

@@ -13,8 +13,10 @@ from typing import Any
 
 from service.claimloop import ClaimLoop
 from service.clock import Clock
+from service.crashpoints import CrashPoint
 from service.domain.errors import ConfigurationError
 from service.domain.training import Rules
+from service.heartbeat import Heartbeat
 from service.lifecycle import Lifecycle
 from service.outbound import Outbound, tls_context
 from service.photogpt.client import PhotoGPT
@@ -27,7 +29,7 @@ from service.telemetry.logging import get_logger
 from service.tenancy import Tenancy
 from service.trainings.cancellation import Cancellation
 from service.trainings.intake import Intake
-from service.trainings.poller import Poller
+from service.trainings.poller import Manners, Poller
 from service.trainings.record import Recorder
 from service.vault import Vault, new_master_key
 from service.webhooks.dispatcher import Dispatcher
@@ -53,17 +55,30 @@ class Components:
     cancellation: Cancellation
     poller: Poller
     polls: ClaimLoop[DueTraining]
+    dispatcher: Dispatcher
     deliveries: ClaimLoop[DueDelivery]
+    heartbeat: Heartbeat
     lifecycle: Lifecycle
 
     @property
     def loops(self) -> tuple[ClaimLoop[Any], ...]:
         return (self.polls, self.deliveries)
 
+    async def start(self) -> None:
+        """Mend due times that an earlier process left, and start the loops. The database is migrated already."""
+        moved = await self.poller.pull_in()
+        if moved:
+            _log.info("polls_pulled_in", trainings=moved)
+        await self.heartbeat.start()
+        for loop in self.loops:
+            loop.start()
+            loop.wake()
+
     async def drain(self) -> None:
         """Take and claim nothing new; let triggers, polls and attempts under way finish. Safe to call twice."""
         self.lifecycle.drain()
         await asyncio.gather(self.intake.drain(DRAIN_SECONDS), *(loop.stop(DRAIN_SECONDS) for loop in self.loops))
+        await self.heartbeat.stop()
 
     async def close(self) -> None:
         await self.photogpt.close()
@@ -71,11 +86,28 @@ class Components:
         await self.database.close()
 
 
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the core works with, and a simulation replaces: time, chance, the database and the network."""
+
+    clock: Clock
+    rng: random.Random
+    database: Database
+    photogpt: PhotoGPT
+    sender: Sender
+
+
 def build(settings: Settings, clock: Clock, rng: random.Random) -> Components:
     """Everything, wired; nothing started. `rng` must be cryptographically strong outside of tests."""
-    rules = _rules(settings)
-    database = Database(settings.database_url)
     photogpt, sender = _clients(settings, clock)
+    return assemble(settings, Surroundings(clock, rng, Database(settings.database_url), photogpt, sender))
+
+
+def assemble(settings: Settings, around: Surroundings) -> Components:
+    """The core, in the given surroundings."""
+    clock, rng, database = around.clock, around.rng, around.database
+    photogpt, sender = around.photogpt, around.sender
+    rules = _rules(settings)
     recorder = Recorder(rng)
     tenancy = _tenancy(settings, database, photogpt, clock, rng)
     intake = Intake(
@@ -94,6 +126,7 @@ def build(settings: Settings, clock: Clock, rng: random.Random) -> Components:
         tenancy=tenancy,
         recorder=recorder,
         rules=rules,
+        manners=Manners(settings.polls_per_second, settings.polls_per_key),
         clock=clock,
         rng=rng,
     )
@@ -113,6 +146,7 @@ def build(settings: Settings, clock: Clock, rng: random.Random) -> Components:
         "dispatcher", claim=dispatcher.claim, work=dispatcher.deliver, slots=settings.deliveries_in_flight, clock=clock
     )
     database.on_outbox(deliveries.wake)
+    heartbeat = Heartbeat(database=database, clock=clock, on_clock_back=[poller.pull_in, dispatcher.pull_in])
     return Components(
         settings=settings,
         clock=clock,
@@ -124,8 +158,10 @@ def build(settings: Settings, clock: Clock, rng: random.Random) -> Components:
         cancellation=Cancellation(database=database, recorder=recorder, clock=clock),
         poller=poller,
         polls=polls,
+        dispatcher=dispatcher,
         deliveries=deliveries,
-        lifecycle=Lifecycle(),
+        heartbeat=heartbeat,
+        lifecycle=Lifecycle(heartbeat=heartbeat, loops=[polls, deliveries], clock=clock),
     )
 
 
@@ -135,12 +171,7 @@ async def running(components: Components) -> AsyncIterator[None]:
     before, now = await migrate(components.database)
     if before != now:
         _log.info("migrated", before=before, now=now)
-    moved = await components.poller.pull_in()
-    if moved:
-        _log.info("polls_pulled_in", trainings=moved)
-    for loop in components.loops:
-        loop.start()
-        loop.wake()
+    await components.start()
     try:
         yield
     finally:
@@ -154,11 +185,16 @@ def _clients(settings: Settings, clock: Clock) -> tuple[PhotoGPT, Sender]:
     photogpt = PhotoGPT(
         settings.photogpt_base_url,
         reads=Outbound(**upstream, keep_alive=True, clock=clock, tls=tls),
-        triggers=Outbound(**upstream, keep_alive=False, clock=clock, tls=tls),
+        triggers=Outbound(**upstream, keep_alive=False, clock=clock, tls=tls, crash_when_sent=CrashPoint.TRIGGER_SENT),
         clock=clock,
     )
     receivers = Outbound(
-        timeout=settings.attempt_timeout, body_limit=_RECEIVER_BODY_LIMIT, keep_alive=False, clock=clock, tls=tls
+        timeout=settings.attempt_timeout,
+        body_limit=_RECEIVER_BODY_LIMIT,
+        keep_alive=False,
+        clock=clock,
+        tls=tls,
+        crash_when_sent=CrashPoint.ATTEMPT_UNRECORDED,
     )
     return photogpt, Sender(outbound=receivers, clock=clock)
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -17,12 +18,14 @@ from typing import Any
 import httpx
 
 from service.clock import Clock
+from service.crashpoints import CrashPoint, reached
 from service.domain.delivery import ErrorClass
 
 # A server closes idle connections when it likes; shorter than the usual 5 s or more is our side of that race.
 _KEEP_ALIVE_SECONDS = 4.0
 _CONNECTED = "connection.connect_tcp.complete"
 _SENDING = ("http11.send_request_headers.started", "http2.send_request_headers.started")
+_SENT = ("http11.receive_response_headers.started", "http2.receive_response_headers.started")
 # What TLS says when it has to wait for the socket; whatever goes wrong meanwhile has it as its context.
 _WAITING = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
@@ -49,22 +52,26 @@ class NoAnswer(Exception):
 
 
 class Outbound:
-    """`timeout` is in seconds and total. Without `keep_alive` each exchange has a connection of its own."""
+    """`timeout` is in seconds and total. Without `keep_alive` each exchange has a connection of its own.
 
-    def __init__(self, *, timeout: float, body_limit: int, keep_alive: bool, clock: Clock, tls: ssl.SSLContext) -> None:
+    `crash_when_sent`: the crash point that is reached when a request is out and its answer is not here.
+    """
+
+    def __init__(
+        self,
+        *,
+        timeout: float,
+        body_limit: int,
+        keep_alive: bool,
+        clock: Clock,
+        tls: ssl.SSLContext,
+        crash_when_sent: CrashPoint | None = None,
+    ) -> None:
         self._timeout = timeout
         self._body_limit = body_limit
         self._clock = clock
-        self._transport = httpx.AsyncHTTPTransport(
-            verify=tls,
-            trust_env=False,
-            retries=0,
-            limits=httpx.Limits(
-                max_connections=None,
-                max_keepalive_connections=None if keep_alive else 0,
-                keepalive_expiry=_KEEP_ALIVE_SECONDS,
-            ),
-        )
+        self._crash_when_sent = crash_when_sent
+        self._connections = _Connections(tls, clock, keep_alive=keep_alive)
 
     async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes = b"") -> Answer:
         """One exchange. Raises NoAnswer; any status code is an answer."""
@@ -74,6 +81,8 @@ class Outbound:
         async def watch(event: str, info: Mapping[str, Any]) -> None:
             nonlocal sent, connection
             sent = sent or event in _SENDING
+            if event in _SENT and self._crash_when_sent is not None:
+                reached(self._crash_when_sent)
             if event == _CONNECTED:
                 connection = info["return_value"]
 
@@ -85,8 +94,8 @@ class Outbound:
             extensions={"trace": watch},
         )
         try:
-            async with asyncio.timeout(self._timeout):
-                response = await self._transport.handle_async_request(request)
+            async with asyncio.timeout(self._timeout), self._connections.one() as transport:
+                response = await transport.handle_async_request(request)
                 received, complete = await self._read(response)
         except (httpx.TransportError, OSError, ssl.SSLError) as error:
             raise NoAnswer(_classify(error), sent=sent, duration=self._since(started)) from error
@@ -102,7 +111,7 @@ class Outbound:
         )
 
     async def close(self) -> None:
-        await self._transport.aclose()
+        await self._connections.close()
 
     async def _read(self, response: httpx.Response) -> tuple[bytes, bool]:
         """The first bytes of the body, never inflated, and whether that was all."""
@@ -118,6 +127,45 @@ class Outbound:
 
     def _since(self, started: float) -> timedelta:
         return timedelta(seconds=self._clock.monotonic() - started)
+
+
+class _Connections:
+    """A transport with one connection for each exchange under way, used again by later ones.
+
+    No exchange ever waits for another's connection. In a pool of httpcore's (1.0.9) many do: it offers an idle
+    connection to several requests, and all but one of them queue again, without a turn, until their deadline.
+    """
+
+    def __init__(self, tls: ssl.SSLContext, clock: Clock, *, keep_alive: bool) -> None:
+        self._tls = tls
+        self._clock = clock
+        self._limits = httpx.Limits(
+            max_connections=1,
+            max_keepalive_connections=1 if keep_alive else 0,
+            keepalive_expiry=_KEEP_ALIVE_SECONDS,
+        )
+        # The one that was used last is at the end, and is used next: the others may grow old, and are closed.
+        self._idle: list[tuple[float, httpx.AsyncHTTPTransport]] = []
+
+    @asynccontextmanager
+    async def one(self) -> AsyncIterator[httpx.AsyncHTTPTransport]:
+        transport = self._idle.pop()[1] if self._idle else self._new()
+        try:
+            yield transport
+        except BaseException:
+            await transport.aclose()
+            raise
+        now = self._clock.monotonic()
+        self._idle.append((now, transport))
+        while now - self._idle[0][0] > _KEEP_ALIVE_SECONDS:
+            await self._idle.pop(0)[1].aclose()
+
+    async def close(self) -> None:
+        while self._idle:
+            await self._idle.pop()[1].aclose()
+
+    def _new(self) -> httpx.AsyncHTTPTransport:
+        return httpx.AsyncHTTPTransport(verify=self._tls, trust_env=False, retries=0, limits=self._limits)
 
 
 def tls_context() -> ssl.SSLContext:

@@ -6,12 +6,11 @@ One job that wakes the loops, not one job per model: at a thousand jobs due toge
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
-from service.claimloop import ClaimLoop
 from service.settings import Settings
 
 _LONGEST_TICK = 1.0
@@ -24,8 +23,10 @@ def tick_seconds(settings: Settings) -> float:
 
 
 class Ticker:
-    def __init__(self, loops: Iterable[ClaimLoop[object]], seconds: float) -> None:
-        self._loops = tuple(loops)
+    """Calls `tick` every so many `seconds`; it must not wait."""
+
+    def __init__(self, tick: Callable[[], None], seconds: float) -> None:
+        self._call = tick
         self._scheduler = AsyncIOScheduler(timezone="UTC")
         self._scheduler.add_job(
             self._tick,
@@ -43,5 +44,4 @@ class Ticker:
         self._scheduler.shutdown(wait=False)
 
     async def _tick(self) -> None:
-        for loop in self._loops:
-            loop.wake()
+        self._call()

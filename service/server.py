@@ -16,6 +16,7 @@ import uvloop
 from service.app import create_app, create_health_app
 from service.bootstrap import Components, build, running
 from service.clock import SystemClock
+from service.crashpoints import CrashPoint, arm, kill_at
 from service.domain.errors import ConfigurationError
 from service.scheduler import Ticker, tick_seconds
 from service.settings import Settings
@@ -46,6 +47,9 @@ async def _serve(settings: Settings) -> None:
     with _bound(settings.host, settings.port, "GATEWAY_PORT") as api_socket:
         health_host = "" if settings.health_port else "127.0.0.1"
         with _bound(health_host, settings.health_port, "GATEWAY_HEALTH_PORT") as health_socket:
+            if settings.crash_point is not None:
+                point, times = settings.crash_point
+                arm(kill_at(CrashPoint(point), times))
             components = build(settings, SystemClock(), random.SystemRandom())
             async with running(components):
                 await _listen(components, api_socket, health_socket, told)
@@ -59,7 +63,7 @@ async def _listen(
         asyncio.create_task(listener.serve(sockets=[bound]))
         for listener, bound in zip(listeners, (api_socket, health_socket), strict=True)
     ]
-    ticker = Ticker(components.loops, tick_seconds(components.settings))
+    ticker = Ticker(components.lifecycle.tick, tick_seconds(components.settings))
     ticker.start()
     _announce(components.settings, api_socket, health_socket)
     # The end comes with a signal, or with a listener that ends by itself.

@@ -73,6 +73,18 @@ class Settings(BaseSettings):
     deliveries_in_flight: int = _variable(
         "GATEWAY_DELIVERIES_IN_FLIGHT", 64, "Attempts under way at once.", ge=1, le=4096
     )
+    polls_per_second: float = _variable(
+        "GATEWAY_POLLS_PER_SECOND", 150.0, "All polls together: no more start in a second.", gt=0, le=1_000_000
+    )
+    polls_per_key: int = _variable(
+        "GATEWAY_POLLS_PER_KEY", 4, "Polls under way at once for one PhotoGPT key.", ge=1, le=4096
+    )
+    crash_at: str | None = _variable(
+        "GATEWAY_CRASH_AT",
+        None,
+        "For tests only: die at this point of the failure model, C1 to C16, or at its Nth time: C8:N.",
+        pattern=r"^C([1-9]|1[0-6])(:[1-9][0-9]{0,5})?$",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = _variable(
         "GATEWAY_LOG_LEVEL", "info", "The least severe lines that are logged."
     )
@@ -117,6 +129,14 @@ class Settings(BaseSettings):
     @property
     def schedule(self) -> tuple[timedelta, ...]:
         return tuple(timedelta(seconds=step) for step in self.retry_schedule)
+
+    @property
+    def crash_point(self) -> tuple[str, int] | None:
+        """Where to die, and at which time of being there."""
+        if self.crash_at is None:
+            return None
+        point, _, times = self.crash_at.partition(":")
+        return point, int(times or 1)
 
     @property
     def sqlite_path(self) -> Path | None:

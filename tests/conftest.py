@@ -11,6 +11,23 @@ from tests.support.postgres import PostgresServer, running_postgres
 _fence = pytest.MonkeyPatch()
 
 
+# A sample for the suite; `make campaign` gives the large figures.
+_CAMPAIGN = {
+    "--kills": (4, "kill -9 of a gateway under load"),
+    "--runs": (1, "crashes at each named crash point"),
+    "--sigterms": (2, "SIGTERM to a gateway under load"),
+    "--locked-seconds": (7, "how long SQLite is locked from outside"),
+    "--overdue": (2000, "overdue models at a restart"),
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("campaign", "how much tests/acceptance does to real gateways")
+    for name, (default, meaning) in _CAMPAIGN.items():
+        group.addoption(name, type=int, default=default, help=f"{meaning} (default: {default})")
+    group.addoption("--campaign-seed", type=int, help="of the random moments; by default another in each run")
+
+
 def pytest_configure() -> None:
     fence.install(_fence)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 
-from service.claimloop import ClaimLoop
+from service.claimloop import Claimed, ClaimLoop
+from service.domain.errors import StorageUnavailable
 from tests.support.clock import FakeClock
 from tests.support.waiting import wait_until
 
@@ -26,10 +27,10 @@ class Backlog:
         self.at_once = 0
         self._gates: dict[int, asyncio.Event] = {}
 
-    async def claim(self, limit: int) -> Sequence[int]:
+    async def claim(self, limit: int) -> Claimed[int]:
         self.asked.append(limit)
         claimed, self.due = self.due[:limit], self.due[limit:]
-        return claimed
+        return Claimed(claimed, more=len(claimed) == limit)
 
     async def work(self, item: int) -> None:
         self.begun.append(item)
@@ -67,7 +68,7 @@ class Gate:
         await self.opened.wait()
 
 
-Claim = Callable[[int], Awaitable[Sequence[int]]]
+Claim = Callable[[int], Awaitable[Claimed[int]]]
 Work = Callable[[int], Awaitable[None]]
 
 
@@ -93,7 +94,7 @@ async def running(
 def held_up(backlog: Backlog, gate: Gate, *, at: int) -> Claim:
     """Claims from `backlog`, and the claim of that number is held up once it was made."""
 
-    async def claim(limit: int) -> Sequence[int]:
+    async def claim(limit: int) -> Claimed[int]:
         claimed = await backlog.claim(limit)
         if len(backlog.asked) == at:
             await gate.pass_through()
@@ -191,7 +192,7 @@ class TestFailures:
         backlog = Backlog(2, quick=True)
         failures = iter([OSError("the database is gone"), RuntimeError("and again")])
 
-        async def claim(limit: int) -> Sequence[int]:
+        async def claim(limit: int) -> Claimed[int]:
             for failure in failures:
                 raise failure
             return await backlog.claim(limit)
@@ -204,7 +205,7 @@ class TestFailures:
     async def test_a_claim_that_fails_leaves_the_work_in_flight_alone(self) -> None:
         backlog = Backlog(1)
 
-        async def claim(limit: int) -> Sequence[int]:
+        async def claim(limit: int) -> Claimed[int]:
             if backlog.asked:
                 raise OSError("the database is gone")
             return await backlog.claim(limit)
@@ -220,7 +221,7 @@ class TestFailures:
         backlog = Backlog(1)
         failures = iter([None, OSError("the database is gone")])
 
-        async def claim(limit: int) -> Sequence[int]:
+        async def claim(limit: int) -> Claimed[int]:
             if failure := next(failures, None):
                 raise failure
             return await backlog.claim(limit)
@@ -318,6 +319,135 @@ class TestStopping:
         await loop.stop(1)
         await loop.stop(1)
         assert backlog.asked == []
+
+
+class TestDeath:
+    async def die(self, loop: ClaimLoop[int]) -> None:
+        """As no error of a claim or of work can bring about."""
+        assert loop._runner is not None
+        loop._runner.cancel()
+        await asyncio.wait([loop._runner])
+
+    async def test_a_loop_that_died_is_started_again_by_the_next_wake(self) -> None:
+        backlog = Backlog(2)
+        async with running(backlog, slots=4) as loop:
+            for number in range(3):
+                await self.die(loop)
+                assert loop.restarts == number
+                loop.wake()
+                assert loop.restarts == number + 1
+            await backlog.until_begun(2)
+            loop.wake()
+            assert loop.restarts == 3
+            backlog.let_go(0, 1)
+            await backlog.until_done(2)
+
+    async def test_its_work_in_flight_goes_on(self) -> None:
+        backlog = Backlog(4)
+        async with running(backlog, slots=8) as loop:
+            loop.wake()
+            await backlog.until_begun(4)
+            await self.die(loop)
+            backlog.let_go(0)
+            await backlog.until_done(1)
+            backlog.due = [4]
+            loop.wake()
+            await backlog.until_begun(5)
+            backlog.let_go(1, 2, 3, 4)
+            await backlog.until_done(5)
+        assert backlog.called_off == []
+
+    async def test_one_that_was_stopped_stays_so(self) -> None:
+        backlog = Backlog(1)
+        async with running(backlog, slots=1) as loop:
+            await loop.stop(1)
+            loop.wake()
+        assert (loop.restarts, backlog.asked) == (0, [])
+
+
+class TestStorageUnavailable:
+    async def test_claims_say_so_once_in_one_line_and_look_again_at_the_next_tick(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        backlog, fails = Backlog(1, quick=True), [True, True]
+
+        async def claim(limit: int) -> Claimed[int]:
+            if fails:
+                fails.pop()
+                raise StorageUnavailable("the disk is full")
+            return await backlog.claim(limit)
+
+        async with running(backlog, slots=4, claim=claim) as loop:
+            for left in (1, 0):
+                loop.wake()
+                await wait_until(lambda left=left: len(fails) == left, what="a claim that fails")  # type: ignore[misc]
+            loop.wake()
+            await backlog.until_done(1)
+        said = capsys.readouterr().out
+        assert said.count("claim_failed") == 1
+        assert "Traceback" not in said
+
+    async def test_it_says_since_when_nothing_was_claimed(self) -> None:
+        backlog, clock = Backlog(), FakeClock()
+        broken = False
+
+        async def claim(limit: int) -> Claimed[int]:
+            backlog.asked.append(limit)
+            if broken:
+                raise StorageUnavailable("the disk is full")
+            return Claimed([], more=False)
+
+        async with running(backlog, slots=4, claim=claim, clock=clock) as loop:
+            assert loop.unclaimed_for == 0
+            clock.advance(5)
+            assert loop.unclaimed_for == 5
+            loop.wake()
+            await wait_until(lambda: loop.unclaimed_for == 0, what="a claim")
+            broken = True
+            clock.advance(7)
+            loop.wake()
+            await wait_until(lambda: len(backlog.asked) == 2, what="a claim that fails")
+            assert (loop.idle_for, loop.unclaimed_for) == (0, 7)
+
+    async def test_a_loop_that_has_no_slot_free_needs_no_claim(self) -> None:
+        backlog, clock = Backlog(4), FakeClock()
+        async with running(backlog, slots=4, clock=clock) as loop:
+            loop.wake()
+            await backlog.until_begun(4)
+            clock.advance(600)
+            loop.wake()
+            await wait_until(lambda: loop.unclaimed_for == 0, what="another look")
+            assert backlog.asked == [4]
+
+
+class TestMore:
+    async def test_a_claim_that_is_not_full_may_still_not_be_all(self) -> None:
+        """As when some rows may not be worked on yet: each that ends may let others follow."""
+        backlog = Backlog(3)
+
+        async def claim(limit: int) -> Claimed[int]:
+            claimed = await backlog.claim(1)
+            return Claimed(claimed.items, more=bool(backlog.due))
+
+        async with running(backlog, slots=100, claim=claim) as loop:
+            loop.wake()
+            await backlog.until_begun(3)
+            backlog.let_go(0, 1, 2)
+            await backlog.until_done(3)
+
+    async def test_it_looks_again_each_time_that_work_ends(self) -> None:
+        backlog = Backlog(3)
+
+        async def claim(_limit: int) -> Claimed[int]:
+            free = loop.in_flight == 0
+            return (await backlog.claim(1)) if free else Claimed([], more=True)
+
+        async with running(backlog, slots=100, claim=claim) as loop:
+            loop.wake()
+            for item in range(3):
+                await backlog.until_begun(item + 1)
+                backlog.let_go(item)
+            await backlog.until_done(3)
 
 
 async def test_it_says_how_long_ago_it_looked() -> None:

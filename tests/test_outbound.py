@@ -320,6 +320,35 @@ TOO_SLOW = [
 ]
 
 
+class TestManyAtOnce:
+    async def test_none_waits_for_anothers_connection_and_all_are_used_again(self) -> None:
+        """In httpcore 1.0.9, of 1,500 exchanges, 64 at once, hundreds got no connection before their deadline."""
+        at_once, clock = asyncio.Semaphore(64), SystemClock()
+
+        async def slowly(writer: asyncio.StreamWriter) -> None:
+            await clock.sleep(0.01)
+            writer.write(OK)
+
+        async with serving(slowly) as server, outbound(timeout=30, keep_alive=True) as out:
+
+            async def one() -> int:
+                async with at_once:
+                    return (await out.send("GET", server.url, {})).status_code
+
+            answers = await asyncio.gather(*(one() for _ in range(640)))
+            assert answers == [200] * 640
+            assert server.connections <= 64
+
+    async def test_connections_that_grew_old_are_closed(self) -> None:
+        clock = FakeClock()
+        async with serving(says(OK)) as server, outbound(keep_alive=True, clock=clock) as out:
+            await asyncio.gather(*(out.send("GET", server.url, {}) for _ in range(3)))
+            assert len(out._connections._idle) == 3
+            clock.advance(5)
+            await out.send("GET", server.url, {})
+            assert len(out._connections._idle) == 1
+
+
 class TestNoAnswer:
     @pytest.mark.parametrize(
         ("behaviour", "error_class"),

@@ -29,6 +29,9 @@ DEFAULTS = {
     "GATEWAY_UPSTREAM_TIMEOUT": 30.0,
     "GATEWAY_POLLS_IN_FLIGHT": 64,
     "GATEWAY_DELIVERIES_IN_FLIGHT": 64,
+    "GATEWAY_POLLS_PER_SECOND": 150.0,
+    "GATEWAY_POLLS_PER_KEY": 4,
+    "GATEWAY_CRASH_AT": None,
     "GATEWAY_LOG_LEVEL": "info",
 }
 BASE_URL_RULE = "PHOTOGPT_BASE_URL must be https://HOST[:PORT]/PATH (or http://), without query or fragment"
@@ -93,6 +96,12 @@ def test_the_schedule_is_a_row_of_spans(monkeypatch: pytest.MonkeyPatch) -> None
         ("GATEWAY_POLLS_IN_FLIGHT", "1", 1),
         ("GATEWAY_POLLS_IN_FLIGHT", "4096", 4096),
         ("GATEWAY_DELIVERIES_IN_FLIGHT", "4096", 4096),
+        ("GATEWAY_POLLS_PER_SECOND", "0.5", 0.5),
+        ("GATEWAY_POLLS_PER_SECOND", "1e6", 1_000_000.0),
+        ("GATEWAY_POLLS_PER_KEY", "1", 1),
+        ("GATEWAY_POLLS_PER_KEY", "4096", 4096),
+        ("GATEWAY_CRASH_AT", "C1", "C1"),
+        ("GATEWAY_CRASH_AT", "C16:999999", "C16:999999"),
         ("GATEWAY_LOG_LEVEL", "debug", "debug"),
     ],
 )
@@ -102,11 +111,36 @@ def test_a_setting_is_taken_from_the_environment(
     assert by_variable(loaded(monkeypatch, **{variable: text})) == {**DEFAULTS, variable: value}
 
 
+@pytest.mark.parametrize(
+    ("text", "point"), [("C1", ("C1", 1)), ("C16", ("C16", 1)), ("C8:1", ("C8", 1)), ("C8:123456", ("C8", 123_456))]
+)
+def test_where_to_crash_and_at_which_time(monkeypatch: pytest.MonkeyPatch, text: str, point: tuple[str, int]) -> None:
+    assert load_settings().crash_point is None
+    assert loaded(monkeypatch, GATEWAY_CRASH_AT=text).crash_point == point
+
+
 NUMBER, INTEGER = (
     "Input should be a valid number, unable to parse string as a number",
     "Input should be a valid integer",
 )
 SCHEDULE = "GATEWAY_RETRY_SCHEDULE must list 1 to 50 numbers of seconds, each from 0 to 31 days"
+NO_CRASH_POINTS = [
+    "",
+    "C",
+    "C0",
+    "C17",
+    "C01",
+    "c8",
+    "8",
+    "C8:",
+    "C8:0",
+    "C8:-1",
+    "C8:1000000",
+    "C8 ",
+    "C8:1:1",
+    "C8\n",
+]
+CRASH_AT = r"GATEWAY_CRASH_AT: String should match pattern '^C([1-9]|1[0-6])(:[1-9][0-9]{0,5})?$'"
 LEASE = "must exceed GATEWAY_UPSTREAM_TIMEOUT and GATEWAY_ATTEMPT_TIMEOUT"
 
 
@@ -131,6 +165,16 @@ LEASE = "must exceed GATEWAY_UPSTREAM_TIMEOUT and GATEWAY_ATTEMPT_TIMEOUT"
             {"GATEWAY_DELIVERIES_IN_FLIGHT": "4097"},
             "GATEWAY_DELIVERIES_IN_FLIGHT: Input should be less than or equal to 4096",
         ),
+        ({"GATEWAY_POLLS_PER_SECOND": "0"}, "GATEWAY_POLLS_PER_SECOND: Input should be greater than 0"),
+        ({"GATEWAY_POLLS_PER_SECOND": "-1"}, "GATEWAY_POLLS_PER_SECOND: Input should be greater than 0"),
+        (
+            {"GATEWAY_POLLS_PER_SECOND": "1e7"},
+            "GATEWAY_POLLS_PER_SECOND: Input should be less than or equal to 1000000",
+        ),
+        ({"GATEWAY_POLLS_PER_KEY": "0"}, "GATEWAY_POLLS_PER_KEY: Input should be greater than or equal to 1"),
+        ({"GATEWAY_POLLS_PER_KEY": "4097"}, "GATEWAY_POLLS_PER_KEY: Input should be less than or equal to 4096"),
+        ({"GATEWAY_POLLS_PER_KEY": "1.5"}, f"GATEWAY_POLLS_PER_KEY: {INTEGER}, unable to parse string as an integer"),
+        *(({"GATEWAY_CRASH_AT": text}, CRASH_AT) for text in NO_CRASH_POINTS),
         ({"GATEWAY_LEASE": "30"}, f"GATEWAY_LEASE (30) {LEASE} (30)"),
         ({"GATEWAY_UPSTREAM_TIMEOUT": "60"}, f"GATEWAY_LEASE (60) {LEASE} (60)"),
         ({"GATEWAY_ATTEMPT_TIMEOUT": "60.5"}, f"GATEWAY_LEASE (60) {LEASE} (60.5)"),

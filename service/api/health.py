@@ -6,23 +6,24 @@ from fastapi import APIRouter, Response
 from starlette.responses import JSONResponse
 
 from service.api.dependencies import Parts
-from service.domain.errors import StorageUnavailable
+from service.lifecycle import State
 
 router = APIRouter(tags=["Health"])
 
 
 @router.get("/livez", summary="Whether the process works", responses={503: {"description": "A restart would help."}})
 async def livez(parts: Parts) -> Response:
-    stalled = parts.lifecycle.stalled(parts.loops)
+    stalled = parts.lifecycle.stalled()
     return JSONResponse({"status": "stalled" if stalled else "alive", "stalled": stalled}, 503 if stalled else 200)
 
 
-@router.get("/readyz", summary="Whether requests are served", responses={503: {"description": "Not now."}})
+@router.get(
+    "/readyz",
+    summary="Whether requests are served",
+    description="`status` is `ready`, `draining`, `storage_unavailable`, `stalled` or `behind`; the rest are the "
+    "figures behind it, in seconds.",
+    responses={503: {"description": "Not now."}},
+)
 async def readyz(parts: Parts) -> Response:
-    if parts.lifecycle.draining:
-        return JSONResponse({"status": "draining"}, 503)
-    try:
-        await parts.database.check()
-    except StorageUnavailable:
-        return JSONResponse({"status": "storage_unavailable"}, 503)
-    return JSONResponse({"status": "ready"})
+    readiness = parts.lifecycle.readiness()
+    return JSONResponse(readiness, 200 if readiness["status"] == State.READY else 503)

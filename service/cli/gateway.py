@@ -33,7 +33,12 @@ def serve() -> None:
     for name in unknown_variables():
         warn(f"{name} is set, but there is no such setting.")
     configure_logging(settings.log_level, human=sys.stderr.isatty())
-    run(settings)
+    try:
+        run(settings)
+    except StorageUnavailable as unavailable:
+        where = settings.sqlite_path or "PostgreSQL"
+        cause = getattr(unavailable.__cause__, "orig", None) or unavailable.__cause__
+        raise CommandFailed(f"The database {where} can't be used: {cause or unavailable}.") from unavailable
 
 
 def check(

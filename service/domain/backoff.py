@@ -16,6 +16,8 @@ LONGEST_POLL_WAIT = timedelta(hours=1)
 # A model that trains for over 2 h is hardly about to finish: thin its polls to every third (failure model 2.3).
 _SPARSE_AFTER = timedelta(hours=2)
 _SPARSE_FACTOR = 3
+# However it came to be due, a model is not read again before this part of the interval has passed (failure model 2.4).
+SOONEST_POLL = 0.8
 
 
 def poll_delay(interval: timedelta, watched_for: timedelta, jitter: float, retry_after: timedelta | None) -> timedelta:
@@ -23,6 +25,21 @@ def poll_delay(interval: timedelta, watched_for: timedelta, jitter: float, retry
     step = interval * _SPARSE_FACTOR if watched_for >= max(_SPARSE_AFTER, interval * 24) else interval
     asked = min(retry_after, LONGEST_POLL_WAIT) if retry_after else timedelta(0)
     return max(step * (1 + _POLL_JITTER * jitter), asked)
+
+
+def key_pause(interval: timedelta, retry_after: timedelta | None) -> timedelta:
+    """How long no poll may use a key after a 429 (failure model 2.3)."""
+    return max(min(retry_after or timedelta(0), LONGEST_POLL_WAIT), interval)
+
+
+def longest_poll_delay(interval: timedelta) -> timedelta:
+    """What `poll_delay` never exceeds."""
+    return max(interval * _SPARSE_FACTOR * (1 + _POLL_JITTER), LONGEST_POLL_WAIT)
+
+
+def longest_retry_delay(step: timedelta) -> timedelta:
+    """What `retry_delay` gives at most for a step of the schedule, unless the receiver asked for more."""
+    return step * (1 + _RETRY_JITTER)
 
 
 def retry_delay(

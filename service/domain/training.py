@@ -110,14 +110,25 @@ class KeyRefused:
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
-    """No usable answer: timeout, 5xx, HTML, garbage, 429. Says nothing about the model."""
+class Throttled:
+    """PhotoGPT asks this key to wait (429), and perhaps says how long."""
 
-    reason: str
     retry_after: timedelta | None = None
 
 
-Seen = Observation | ModelNotFound | KeyRefused | Unreadable
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """No usable answer: timeout, 5xx, HTML, garbage. Says nothing about the model.
+
+    `outage`: nobody at PhotoGPT seems to have answered, so that other models would not be answered either.
+    """
+
+    reason: str
+    retry_after: timedelta | None = None
+    outage: bool = False
+
+
+Seen = Observation | ModelNotFound | KeyRefused | Throttled | Unreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +163,7 @@ class Watch:
     not_found_count: int = 0
     key_refused_count: int = 0
     readings: int = 0
+    expiring: bool = False
     failure: Failure | None = None
 
     def move(self, signal: Signal, failure: Failure | None = None) -> Watch:
@@ -178,7 +190,7 @@ def _read(watch: Watch, seen: Seen, now: datetime, rules: Rules) -> Watch:
         case KeyRefused():
             count = watch.key_refused_count + 1
             return replace(watch, key_refused_count=count, suspended=count >= KEY_REFUSED_LIMIT)
-        case Unreadable():
+        case Throttled() | Unreadable():
             return watch
 
 
@@ -237,7 +249,9 @@ def _aged(watch: Watch, now: datetime, rules: Rules) -> Watch:
     if watch.status in TERMINAL:
         return watch
     age = now - watch.since
-    if age >= rules.expire_after:
+    too_long = age >= rules.expire_after
+    # One look is not enough: the wall clock may have jumped, and jump back (failure model 2.4).
+    if too_long and watch.expiring:
         message = f"Watched for {rules.expire_after} without an end; the last status was {watch.raw_status!r}."
         return watch.move(Signal.WATCHED_TOO_LONG, Failure("watched_too_long", message))
-    return replace(watch, overdue=watch.overdue or age >= rules.overdue_after)
+    return replace(watch, expiring=too_long, overdue=watch.overdue or age >= rules.overdue_after)

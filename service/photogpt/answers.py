@@ -14,7 +14,7 @@ from typing import Any
 
 from service.domain.backoff import parse_retry_after
 from service.domain.text import printable
-from service.domain.training import KeyRefused, ModelNotFound, Observation, Seen, Unreadable
+from service.domain.training import KeyRefused, ModelNotFound, Observation, Seen, Throttled, Unreadable
 from service.outbound import Answer
 
 _LONGEST_MESSAGE = 500
@@ -23,6 +23,10 @@ _LONGEST_TIMESTAMP = 64
 # Refusals that may come from something in between, before or after PhotoGPT acted: request timeout, too early,
 # client closed request (as proxies use 499).
 _UNCLEAR_4XX = frozenset({408, 425, 499})
+# Refusals of a reading that a waiting caller is told (DESIGN 5), whoever says so; and those that only PhotoGPT itself
+# can mean: without its envelope a CDN or a proxy speaks, and neither knows keys or models.
+_RELAYED = frozenset({400, 402, 409, 422, 429})
+_RELAYED_IN_ENVELOPE = frozenset({401, 403, 404, 503})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +65,25 @@ def model_reading(answer: Answer, model_id: str, now: datetime) -> Seen:
     envelope = _envelope(answer)
     if answer.status_code == 200:
         return _model(envelope, model_id)
-    # Without PhotoGPT's envelope it is a CDN or a proxy that speaks, and neither knows keys or models.
     if answer.status_code in (401, 403) and envelope is not None:
         return KeyRefused()
     if answer.status_code == 404 and envelope is not None:
         return ModelNotFound()
-    return Unreadable(f"http_{answer.status_code}", parse_retry_after(answer.headers.get("retry-after"), now))
+    retry_after = parse_retry_after(answer.headers.get("retry-after"), now)
+    if answer.status_code == 429:
+        return Throttled(retry_after)
+    outage = envelope is None or answer.status_code >= 500
+    return Unreadable(f"http_{answer.status_code}", retry_after, outage=outage)
+
+
+def reading_refused(answer: Answer, now: datetime) -> Refused | None:
+    """PhotoGPT's refusal of a reading, for a caller who waits; None when it is none, or not PhotoGPT's own."""
+    code, envelope = answer.status_code, _envelope(answer)
+    if code == 200:
+        return Refused(422, refusal_message(answer)) if _outcome(envelope) == "NOK" else None
+    if code in _RELAYED or (code in _RELAYED_IN_ENVELOPE and envelope is not None):
+        return Refused(code, refusal_message(answer), parse_retry_after(answer.headers.get("retry-after"), now))
+    return None
 
 
 def says_ok(answer: Answer) -> bool:
@@ -115,7 +132,7 @@ def _success(answer: Answer, envelope: dict[str, Any] | None) -> TriggerResult:
 
 def _model(envelope: dict[str, Any] | None, model_id: str) -> Observation | Unreadable:
     if envelope is None or _outcome(envelope) != "OK":
-        return Unreadable("not_an_ok_envelope")
+        return Unreadable("not_an_ok_envelope", outage=envelope is None)
     result = envelope.get("result")
     if not isinstance(result, dict):
         return Unreadable("result_is_no_object")

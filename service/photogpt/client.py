@@ -6,6 +6,7 @@ from dataclasses import replace
 from urllib.parse import quote
 
 from service.clock import Clock
+from service.crashpoints import CrashPoint, reached
 from service.domain.backoff import LONGEST_POLL_WAIT
 from service.domain.errors import UpstreamRefused, UpstreamUnreachable
 from service.domain.training import Observation, Seen, Unreadable
@@ -16,15 +17,13 @@ from service.photogpt.answers import (
     TriggerResult,
     Unclear,
     model_reading,
-    refusal_message,
+    reading_refused,
     says_ok,
     trigger_result,
 )
 
 # Cloudflare refuses some libraries' default agents with its error 1010 (photogpt-facts 1).
 _USER_AGENT = "photogpt-webhooks/0.1"
-# What PhotoGPT's refusals are answered with (DESIGN 5); 401, 403 and 404 only count in its own envelope.
-_RELAYED = frozenset({400, 402, 409, 422, 429})
 
 
 class PhotoGPT:
@@ -50,16 +49,16 @@ class PhotoGPT:
         seen, answer = await self._read_model(key, model_id)
         if isinstance(seen, Observation):
             return seen
-        raise _refusal(seen, answer, "the model", key)
+        raise self._refusal(seen, answer, "the model", key)
 
     async def check_key(self, key: str) -> None:
         """Raises UpstreamRefused or UpstreamUnreachable unless PhotoGPT accepts the key."""
         try:
             answer = await self._reads.send("GET", f"{self._base_url}/models", _headers(key))
         except NoAnswer as failure:
-            raise _refusal(Unreadable(str(failure)), None, "the key", key) from failure
+            raise self._refusal(Unreadable(str(failure)), None, "the key", key) from failure
         if not says_ok(answer):
-            raise _refusal(model_reading(answer, "", self._clock.now()), answer, "the key", key)
+            raise self._refusal(model_reading(answer, "", self._clock.now()), answer, "the key", key)
 
     async def trigger(self, key: str, model_id: str) -> TriggerResult:
         """Start the training, once: at PhotoGPT this is a GET with a side effect, so it is never repeated."""
@@ -69,6 +68,7 @@ class PhotoGPT:
         except NoAnswer as failure:
             reason = str(failure)
             return Unclear(reason) if failure.sent else NotReached(reason)
+        reached(CrashPoint.TRIGGER_ANSWERED)
         result = trigger_result(answer, self._clock.now())
         return replace(result, message=_masked(result.message, key)) if isinstance(result, Refused) else result
 
@@ -80,8 +80,20 @@ class PhotoGPT:
         try:
             answer = await self._reads.send("GET", self._model_url(model_id), _headers(key))
         except NoAnswer as failure:
-            return Unreadable(str(failure)), None
+            return Unreadable(str(failure), outage=True), None
         return model_reading(answer, model_id, self._clock.now()), answer
+
+    def _refusal(self, seen: Seen, answer: Answer | None, what: str, key: str) -> UpstreamRefused | UpstreamUnreachable:
+        """Why a caller who waits can't have what it wants: PhotoGPT's own refusal, or that it can't be asked now."""
+        refused = None if answer is None else reading_refused(answer, self._clock.now())
+        if refused is not None:
+            waits = refused.retry_after
+            seconds = None if waits is None else round(min(waits, LONGEST_POLL_WAIT).total_seconds())
+            return UpstreamRefused(refused.status, _masked(refused.message, key), retry_after=seconds)
+        reason = seen.reason if isinstance(seen, Unreadable) else "no answer"
+        return UpstreamUnreachable(
+            f"PhotoGPT could not be asked about {what} ({reason}). Nothing was triggered; try again."
+        )
 
     def _model_url(self, model_id: str) -> str:
         return f"{self._base_url}/models/{quote(model_id, safe='')}"
@@ -99,15 +111,3 @@ def _headers(key: str) -> dict[str, str]:
 def _masked(message: str, key: str) -> str:
     """PhotoGPT's words are stored, shown and sent on: a key that it repeats in them must not be."""
     return message.replace(key, "***")
-
-
-def _refusal(seen: Seen, answer: Answer | None, what: str, key: str) -> UpstreamRefused | UpstreamUnreachable:
-    """Why a caller who waits can't have what it wants: PhotoGPT's own refusal, or that it can't be asked now."""
-    retry_after = seen.retry_after if isinstance(seen, Unreadable) else None
-    if answer is not None and (not isinstance(seen, Unreadable) or answer.status_code in _RELAYED):
-        seconds = None if retry_after is None else round(min(retry_after, LONGEST_POLL_WAIT).total_seconds())
-        return UpstreamRefused(answer.status_code, _masked(refusal_message(answer), key), retry_after=seconds)
-    reason = seen.reason if isinstance(seen, Unreadable) else "no answer"
-    return UpstreamUnreachable(
-        f"PhotoGPT could not be asked about {what} ({reason}). Nothing was triggered; try again."
-    )

@@ -6,25 +6,30 @@ transaction is ever open across a network call. How each database runs it: `sqli
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from datetime import datetime
 from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
-from sqlmodel import Session
+from sqlmodel import Session, col, func, select
 
+from service.clock import Clock
 from service.domain.errors import StorageUnavailable
 from service.storage.idempotency import Idempotency
 from service.storage.outbox import Outbox
 from service.storage.postgres import Postgres
 from service.storage.sqlite import Sqlite
+from service.storage.tables import Heartbeat
 from service.storage.tenants import Tenants
 from service.storage.trainings import Trainings
 
 T = TypeVar("T")
 
+# Seconds between two tries to record something.
+_SETTLE_PAUSE = 1.0
 # What PostgreSQL, and not a statement of ours, is to blame for: connection, resources, operator (starting, shutting
 # down), I/O, a transaction that it gave up (deadlock), read-only after a failover, a lock not available.
 _POSTGRES_UNAVAILABLE = ("08", "53", "57", "58", "40", "25006", "55P03")
@@ -41,6 +46,10 @@ class UnitOfWork:
         self.idempotency = Idempotency(session)
         self.session = session
 
+    def last_beat(self) -> datetime | None:
+        """The wall time at which some process last wrote its heartbeat."""
+        return self.session.exec(select(func.max(col(Heartbeat.at)))).one()
+
     def _fill_outbox(self) -> None:
         self.outbox_filled = True
 
@@ -48,7 +57,7 @@ class UnitOfWork:
 Work = Callable[[UnitOfWork], T]
 
 
-class _Runner(Protocol):
+class Runner(Protocol):
     """How one kind of database runs a function of a connection."""
 
     async def write(self, work: Callable[[Connection], T]) -> T: ...
@@ -59,10 +68,16 @@ class _Runner(Protocol):
 
 
 class Database:
-    """StorageUnavailable is raised for whatever the database itself is to blame for: locked, full, gone."""
+    """StorageUnavailable is raised for whatever the database itself is to blame for: locked, full, gone.
 
-    def __init__(self, url: str) -> None:
-        self._runner: _Runner = Sqlite(url) if url.startswith("sqlite") else Postgres(url)
+    `where` is a URL; or a runner, for a simulation that has the database in its own hands.
+    """
+
+    def __init__(self, where: str | Runner) -> None:
+        if isinstance(where, str):
+            self._runner: Runner = Sqlite(where) if where.startswith("sqlite") else Postgres(where)
+        else:
+            self._runner = where
         self._on_outbox: list[Callable[[], None]] = []
 
     def on_outbox(self, listener: Callable[[], None]) -> None:
@@ -78,6 +93,20 @@ class Database:
                 listener()
         return result
 
+    async def settle(self, work: Work[T], *, clock: Clock, until: float) -> T:
+        """`transaction`, again and again while the database is unavailable, to monotonic time `until`.
+
+        For what came of a call that was made: PhotoGPT or a receiver has acted, and it is known only here. `work` must
+        be fenced, so that it changes nothing where an earlier try went through unnoticed.
+        """
+        while True:
+            try:
+                return await self.transaction(work)
+            except StorageUnavailable:
+                if clock.monotonic() + _SETTLE_PAUSE > until:
+                    raise
+            await clock.sleep(_SETTLE_PAUSE)
+
     async def read(self, work: Work[T]) -> T:
         """Run `work` on a consistent snapshot, without the write lock."""
         with _blaming_the_database():
@@ -89,14 +118,18 @@ class Database:
             return await self._runner.write(work)
 
     async def check(self) -> None:
-        """Raise StorageUnavailable unless the database takes a write transaction now."""
+        """Raise StorageUnavailable unless the database is there and begins a write transaction."""
         await self.run(lambda connection: connection.execute(text("SELECT 1")))
+
+    async def beat(self, now: datetime) -> None:
+        """Raise StorageUnavailable unless the database can be written: a full disk shows in nothing less."""
+        await self.transaction(lambda unit: unit.session.merge(Heartbeat(id=1, at=now)))
 
     async def close(self) -> None:
         await self._runner.close()
 
 
-@contextmanager
+@contextlib.contextmanager
 def _blaming_the_database() -> Iterator[None]:
     try:
         yield

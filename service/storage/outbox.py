@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Exists, exists
 from sqlalchemy.orm import aliased
-from sqlmodel import Session, col, select, update
+from sqlmodel import Session, col, func, select, update
 
+from service.crashpoints import CrashPoint, reached
 from service.domain import ids
+from service.domain.backoff import longest_retry_delay
 from service.domain.delivery import AttemptOutcome, Decision, DeliveryStatus, ErrorClass
-from service.storage.claim import claim_due
+from service.storage.claim import Claim
 from service.storage.tables import Attempt, Callback, Delivery, Event, Tenant
 
 
@@ -51,21 +53,20 @@ class Outbox:
             if callback.ended_at is None and event.type in callback.events:
                 self._session.add(_delivery_of(event, callback, now, rng))
                 self._announce()
+                reached(CrashPoint.FAN_OUT)
         self._session.flush()
 
-    def claim_due(self, *, now: datetime, lease: timedelta, limit: int, rng: random.Random) -> Sequence[DueDelivery]:
-        """Lease due deliveries and note the start of an attempt for each. An event never overtakes an earlier one."""
-        claimed = claim_due(
-            self._session,
-            Delivery,
-            now=now,
-            lease_until=now + lease,
-            limit=limit,
-            only=(~_earlier_pending(),),
-            attempts_started=col(Delivery.attempts_started) + 1,
-        )
-        if not claimed:
+    def claim_due(
+        self, *, now: datetime, lease_for: timedelta, limit: int, rng: random.Random, busy: Collection[str] = ()
+    ) -> Sequence[DueDelivery]:
+        """Lease due deliveries and note the start of an attempt for each. An event never overtakes an earlier one.
+
+        `busy` are deliveries that this process attempts now: no jump of the clock makes it attempt them twice at once.
+        """
+        due = [delivery_id for delivery_id, _ in _CLAIM.due(self._session, now=now, limit=limit, busy=busy)]
+        if not due:
             return []
+        claimed = _CLAIM.lease(self._session, due, until=now + lease_for)
         self._close_interrupted([row.id for row in claimed])
         attempts = {row.id: _started(row, now, rng) for row in claimed}
         self._session.add_all(attempts.values())
@@ -128,6 +129,19 @@ class Outbox:
         if not pending:
             self._announce()  # the next event of this training may go now
         return True
+
+    def oldest_due(self) -> datetime | None:
+        """When the delivery that waits longest became due, or the next one will."""
+        return self._session.exec(select(func.min(col(Delivery.due_at)))).one()
+
+    def pull_in(self, schedule: Sequence[timedelta], *, now: datetime, lease_for: timedelta) -> int:
+        """For a wall clock that was put back: no attempt is due later than its step, counted from now, allows."""
+        moved = 0
+        for made, step in enumerate(schedule):
+            latest = now + max(longest_retry_delay(step), lease_for)
+            late = update(Delivery).where(col(Delivery.due_at) > latest, col(Delivery.attempts_made) == made)
+            moved += self._session.exec(late.values(due_at=latest)).rowcount
+        return moved
 
     def get(self, tenant_id: str, delivery_id: str) -> Delivery | None:
         delivery = self._session.get(Delivery, delivery_id)
@@ -193,6 +207,9 @@ def _earlier_pending() -> Exists:
         col(earlier.sequence) < Delivery.sequence,
         col(earlier.status) == DeliveryStatus.PENDING,
     )
+
+
+_CLAIM = Claim(Delivery, ~_earlier_pending(), attempts_started=col(Delivery.attempts_started) + 1)
 
 
 def _delivery_of(event: Event, callback: Callback, now: datetime, rng: random.Random) -> Delivery:

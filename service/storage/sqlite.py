@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
 
+from service.crashpoints import CrashPoint, reached
 from service.domain.errors import ConfigurationError, StorageUnavailable
 
 T = TypeVar("T")
@@ -28,7 +29,9 @@ _LARGEST_GROUP = 512
 
 
 @dataclass(slots=True)
-class _Job:
+class Job:
+    """A unit of work that waits for its commit, and whoever waits for `done`."""
+
     work: Callable[[Connection], Any]
     done: Future[Any] = field(default_factory=Future)
 
@@ -40,9 +43,9 @@ class Sqlite:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigurationError(f"DATABASE_URL={url}: {path.parent} can't be made: {error}") from error
-        self._writing = _engine(url, begin="BEGIN IMMEDIATE", pool_size=1, read_only=False)
-        self._reading = _engine(url, begin="BEGIN", pool_size=_READERS, read_only=True)
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._writing = sqlite_engine(url, begin="BEGIN IMMEDIATE", pool_size=1)
+        self._reading = sqlite_engine(url, begin="BEGIN", pool_size=_READERS, read_only=True)
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._closed = False
         self._writer = threading.Thread(target=self._write_groups, name="sqlite-writer", daemon=True)
         self._writer.start()
@@ -52,7 +55,7 @@ class Sqlite:
         """Run `work` in the writer thread; returns after the commit that holds it."""
         if self._closed:
             raise StorageUnavailable("The database is closed.")  # nobody would take the job out of the queue
-        job = _Job(work)
+        job = Job(work)
         self._jobs.put(job)
         result: T = await asyncio.wrap_future(job.done)
         return result
@@ -72,26 +75,31 @@ class Sqlite:
     def _write_groups(self) -> None:
         while (first := self._jobs.get()) is not None:
             group, last = _queued_behind(first, self._jobs)
-            self._commit([job for job in group if job.done.set_running_or_notify_cancel()])
+            commit_group(self._writing, [job for job in group if job.done.set_running_or_notify_cancel()])
             if last:
                 return
 
-    def _commit(self, group: list[_Job]) -> None:
-        """Answer each job of the group, after the commit; a failed commit fails them all."""
-        answers: list[tuple[_Job, Any, BaseException | None]] = []
-        try:
-            with self._writing.begin() as connection:
-                answers.extend(_undone_alone(connection, job) for job in group)
-        except Exception as error:  # noqa: BLE001  # goes to whoever waits, not to this thread
-            answers = [(job, None, error) for job in group]
-        for job, result, problem in answers:
-            if problem is None:
-                job.done.set_result(result)
-            else:
-                job.done.set_exception(problem)
+
+def commit_group(engine: Engine, group: Sequence[Job]) -> None:
+    """Run a group of jobs in one transaction and answer each, after the commit; a failed commit fails them all.
+
+    Whatever goes wrong goes to those who wait for the jobs: the thread that calls this must not die of it.
+    """
+    answers: list[tuple[Job, Any, BaseException | None]] = []
+    try:
+        with engine.begin() as connection:
+            answers.extend(_undone_alone(connection, job) for job in group)
+        reached(CrashPoint.UNACKNOWLEDGED)
+    except BaseException as error:  # noqa: BLE001
+        answers = [(job, None, error) for job in group]
+    for job, result, problem in answers:
+        if problem is None:
+            job.done.set_result(result)
+        else:
+            job.done.set_exception(problem)
 
 
-def _queued_behind(first: _Job, jobs: queue.SimpleQueue[_Job | None]) -> tuple[list[_Job], bool]:
+def _queued_behind(first: Job, jobs: queue.SimpleQueue[Job | None]) -> tuple[list[Job], bool]:
     """`first` and what else waits already, and whether the end of all jobs was among it."""
     group = [first]
     while len(group) < _LARGEST_GROUP:
@@ -105,11 +113,11 @@ def _queued_behind(first: _Job, jobs: queue.SimpleQueue[_Job | None]) -> tuple[l
     return group, False
 
 
-def _undone_alone(connection: Connection, job: _Job) -> tuple[_Job, Any, BaseException | None]:
+def _undone_alone(connection: Connection, job: Job) -> tuple[Job, Any, BaseException | None]:
     try:
         with connection.begin_nested():
             return job, job.work(connection), None
-    except Exception as error:  # goes to whoever waits; the savepoint has undone the work
+    except BaseException as error:  # goes to whoever waits; the savepoint has undone the work
         if not _still_open(connection):
             # SQLite itself rolled everything back (disk full, I/O error): nothing of the group stands. `error` may only
             # say that the savepoint is gone.
@@ -127,13 +135,13 @@ def _in_transaction(engine: Engine, work: Callable[[Connection], T]) -> T:
         return work(connection)
 
 
-def _engine(url: str, *, begin: str, pool_size: int, read_only: bool) -> Engine:
+def sqlite_engine(url: str, *, begin: str, pool_size: int, read_only: bool = False, **options: Any) -> Engine:
+    """An engine whose connections sync fully, begin with `begin`, and keep their transactions to us."""
     engine = create_engine(
         url,
-        pool_size=pool_size,
-        max_overflow=0,
         connect_args={"check_same_thread": False},
         hide_parameters=True,  # errors are logged, and what is stored may be a token in a URL
+        **(options or {"pool_size": pool_size, "max_overflow": 0}),
     )
 
     @event.listens_for(engine, "connect")

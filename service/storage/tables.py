@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Dialect, Index, LargeBinary, Text, text
+from sqlalchemy import JSON, DateTime, Dialect, Index, LargeBinary, Text, false, text
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
 
@@ -40,13 +40,14 @@ def _time(*, index: bool = False) -> Any:
 
 
 class Tenant(SQLModel, table=True):
-    """Whoever holds one PhotoGPT key. `sealed_key` is None when no key is kept."""
+    """Whoever holds one PhotoGPT key. `sealed_key` is None when no key is kept; after a 429 its polls pause."""
 
     __tablename__ = "tenants"
 
     id: str = Field(primary_key=True)
     sealed_key: bytes | None = Field(default=None, sa_type=LargeBinary)
     sealed_signing_secret: bytes = Field(sa_type=LargeBinary)
+    polls_paused_until: datetime | None = _time()
     created_at: datetime = Field(sa_type=UtcDateTime)
 
 
@@ -85,6 +86,8 @@ class Training(SQLModel, table=True):
     not_found_count: int = 0
     key_refused_count: int = 0
     readings: int = 0
+    # With a default in the database, so that the release before this one can go on inserting.
+    expiring: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
     failure_code: str | None = None
     failure_message: str | None = None
     caller_metadata: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
@@ -199,3 +202,12 @@ class IdempotencyKey(SQLModel, table=True):
     training_id: str
     outcome: dict[str, Any] | None = Field(default=None, sa_type=JSON)
     created_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class Heartbeat(SQLModel, table=True):
+    """One row, written every few seconds: whether the database can be written is only known by writing."""
+
+    __tablename__ = "heartbeats"
+
+    id: int = Field(primary_key=True)
+    at: datetime = Field(sa_type=UtcDateTime)

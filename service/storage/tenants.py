@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import exists
+from sqlalchemy import exists, or_
 from sqlmodel import Session, col, select, update
 
 from service.storage.insert import insert_if_new
@@ -30,6 +30,23 @@ class Tenants:
 
     def keep_key(self, tenant_id: str, sealed_key: bytes) -> None:
         self._session.exec(update(Tenant).where(col(Tenant.id) == tenant_id).values(sealed_key=sealed_key))
+
+    def pause_polls(self, tenant_id: str, *, until: datetime) -> None:
+        """No poll uses this tenant's key before then, or before the end of a longer pause: of several polls that were
+        told to wait at once, one may have been told for how long.
+        """
+        paused = col(Tenant.polls_paused_until)
+        self._session.exec(
+            update(Tenant)
+            .where(col(Tenant.id) == tenant_id, or_(paused.is_(None), paused < until))
+            .values(polls_paused_until=until)
+        )
+
+    def shorten_pauses(self, *, latest: datetime) -> None:
+        """Let no pause last longer than until `latest`: for a wall clock that was put back."""
+        self._session.exec(
+            update(Tenant).where(col(Tenant.polls_paused_until) > latest).values(polls_paused_until=latest)
+        )
 
     def erase_key_if_idle(self, tenant_id: str) -> None:
         """Erase the key in the same transaction that ends the tenant's last active training (promise 7)."""

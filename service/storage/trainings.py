@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
-from sqlmodel import Session, col, select, update
+from sqlalchemy import and_, bindparam, exists, or_
+from sqlmodel import Session, col, func, select, update
 
+from service.domain.backoff import SOONEST_POLL
 from service.domain.training import TERMINAL, Failure, Observation, Status, Watch
-from service.storage.claim import claim_due
+from service.storage.claim import Claim
 from service.storage.insert import insert_if_new
 from service.storage.tables import Callback, Tenant, Training
 
@@ -25,6 +29,30 @@ class DueTraining:
     watch: Watch
     created_at: datetime
     sealed_key: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class PollLimits:
+    """What a claim of trainings must leave alone.
+
+    `interval` is the poll interval; `busy` are the trainings that this process is polling now, each with its tenant;
+    `per_tenant` bounds those, and what is claimed beside them.
+    """
+
+    interval: timedelta = timedelta(0)
+    busy: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    per_tenant: int | None = None
+    refill: int = 1
+
+    def room(self) -> dict[str, int]:
+        """How many more polls each tenant in `busy` may have under way; none before `refill` of them are free."""
+        if self.per_tenant is None:
+            return {}
+        room = {tenant: self.per_tenant - count for tenant, count in Counter(self.busy.values()).items()}
+        return {tenant: free if free >= self.refill else 0 for tenant, free in room.items()}
+
+
+_NO_LIMITS = PollLimits()
 
 
 class Trainings:
@@ -61,8 +89,24 @@ class Trainings:
             query = query.where(Training.id < before)
         return self._session.exec(query.order_by(col(Training.id).desc()).limit(limit)).all()
 
-    def claim_due(self, *, now: datetime, lease: timedelta, limit: int) -> Sequence[DueTraining]:
-        claimed = claim_due(self._session, Training, now=now, lease_until=now + lease, limit=limit)
+    def claim_due(
+        self, *, now: datetime, lease_for: timedelta, limit: int, limits: PollLimits = _NO_LIMITS
+    ) -> Sequence[DueTraining]:
+        """Lease what is due and within `limits`."""
+        room = limits.room()
+        due = _CLAIM.due(
+            self._session,
+            now=now,
+            limit=limit,
+            busy=limits.busy,
+            polled_before=now - SOONEST_POLL * limits.interval,
+            polled_after=now + limits.interval,
+            full=[tenant for tenant, free in room.items() if free == 0],
+        )
+        chosen = _within(room, limits.per_tenant, due)
+        if not chosen:
+            return []
+        claimed = _CLAIM.lease(self._session, chosen, until=now + lease_for)
         tenants = {row.tenant_id for row in claimed}
         found = self._session.exec(select(Tenant.id, Tenant.sealed_key).where(col(Tenant.id).in_(tenants)))
         keys = dict(found.all())
@@ -78,6 +122,19 @@ class Trainings:
             )
             for row in claimed
         ]
+
+    def oldest_due(self) -> datetime | None:
+        """When the row that waits longest became due, or the next one will."""
+        return self._session.exec(select(func.min(col(Training.due_at)))).one()
+
+    def postpone(self, tenant_id: str, *, until: datetime) -> None:
+        """Poll nothing of this tenant before then."""
+        self._session.exec(
+            update(Training)
+            .where(col(Training.tenant_id) == tenant_id, col(Training.finished_at).is_(None))
+            .where(col(Training.due_at) < until)
+            .values(due_at=until)
+        )
 
     def save(
         self,
@@ -104,6 +161,7 @@ class Trainings:
                 not_found_count=watch.not_found_count,
                 key_refused_count=watch.key_refused_count,
                 readings=watch.readings,
+                expiring=watch.expiring,
                 failure_code=watch.failure.code if watch.failure else None,
                 failure_message=watch.failure.message if watch.failure else None,
                 sequence=col(Training.sequence) + new_events,
@@ -118,7 +176,7 @@ class Trainings:
         return self._session.scalars(saved).one_or_none()
 
     def resume_suspended(self, tenant_id: str, *, now: datetime) -> None:
-        """The tenant's key works again: poll what was suspended at once."""
+        """The tenant's key works again: poll what was suspended as soon as its interval allows."""
         self._session.exec(
             update(Training)
             .where(col(Training.tenant_id) == tenant_id, col(Training.suspended), col(Training.finished_at).is_(None))
@@ -126,9 +184,19 @@ class Trainings:
         )
 
     def pull_in(self, *, latest: datetime) -> int:
-        """Let nothing be due later than `latest`: for a restart with a shorter interval. Returns how many moved."""
+        """Let nothing be due later than `latest`: for a restart with a shorter interval, or a wall clock that was put
+        back. Returns how many moved.
+        """
         moved = self._session.exec(update(Training).where(col(Training.due_at) > latest).values(due_at=latest))
         return moved.rowcount
+
+    def rebase(self, now: datetime) -> None:
+        """For a wall clock that was put back: a poll that lies ahead by now counts as made now."""
+        self._session.exec(
+            update(Training)
+            .where(col(Training.due_at).is_not(None), col(Training.last_polled_at) > now)
+            .values(last_polled_at=now)
+        )
 
     def put_callback(self, callback: Callback) -> None:
         """Add `callback`, or let it replace what its training's callback of the same URL hears and is signed with."""
@@ -147,6 +215,29 @@ class Trainings:
         for callback in self._session.exec(query):
             found[callback.training_id].append(callback)
         return found
+
+
+_polled = col(Training.last_polled_at)
+_CLAIM = Claim(
+    Training,
+    # However a row came to be due, its model is not read too soon again, unless the wall clock was put back since.
+    or_(_polled.is_(None), _polled <= bindparam("polled_before"), _polled > bindparam("polled_after")),
+    ~exists().where(and_(col(Tenant.id) == Training.tenant_id, col(Tenant.polls_paused_until) > bindparam("now"))),
+    col(Training.tenant_id).not_in(bindparam("full", expanding=True)),
+)
+
+
+def _within(room: dict[str, int], per_tenant: int | None, due: Sequence[tuple[str, str]]) -> list[str]:
+    """The ids that fit into each tenant's room, which is used up by this."""
+    if per_tenant is None:
+        return [training_id for training_id, _ in due]
+    chosen = []
+    for training_id, tenant_id in due:
+        free = room.setdefault(tenant_id, per_tenant)
+        if free > 0:
+            room[tenant_id] = free - 1
+            chosen.append(training_id)
+    return chosen
 
 
 def watch_of(row: Training) -> Watch:
@@ -168,5 +259,6 @@ def watch_of(row: Training) -> Watch:
         not_found_count=row.not_found_count,
         key_refused_count=row.key_refused_count,
         readings=row.readings,
+        expiring=row.expiring,
         failure=failure,
     )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from service.clock import Clock
+from service.crashpoints import CrashPoint, reached
 from service.domain import ids
 from service.domain.backoff import poll_delay
 from service.domain.errors import Conflict
@@ -83,6 +84,7 @@ class Intake:
         begun = await self._database.transaction(lambda unit: self._store_intent(unit, caller, request, baseline))
         if isinstance(begun, Outcome):
             return begun
+        reached(CrashPoint.INTENT_COMMITTED)
         # A task of its own: a caller who hangs up must not leave a trigger without its outcome.
         task = asyncio.create_task(self._trigger(caller, request, begun))
         self._under_way.add(task)
@@ -136,6 +138,7 @@ class Intake:
         self._tenancy.keep_key(unit, caller)
         self._put_callback(unit, caller, request, training.id)
         self._replay.begin(unit, caller, request, training.id)
+        reached(CrashPoint.INTENT_UNCOMMITTED)
         return _Intent(training.id, watch_of(training))
 
     def _replay_or_join(self, unit: UnitOfWork, caller: Caller, request: TrainRequest) -> Outcome | None:
@@ -152,9 +155,16 @@ class Intake:
         return outcome
 
     async def _trigger(self, caller: Caller, request: TrainRequest, intent: _Intent) -> Outcome:
+        lease_ends = self._clock.monotonic() + self._rules.lease.total_seconds()
         result = await self._photogpt.trigger(caller.key, request.model_id)
         _log.info("triggered", training_id=intent.training_id, model_id=request.model_id, result=str(result))
-        return await self._database.transaction(lambda unit: self._store_outcome(unit, caller, request, intent, result))
+        outcome = await self._database.settle(
+            lambda unit: self._store_outcome(unit, caller, request, intent, result),
+            clock=self._clock,
+            until=lease_ends,
+        )
+        reached(CrashPoint.OUTCOME_COMMITTED)
+        return outcome
 
     def _store_outcome(
         self, unit: UnitOfWork, caller: Caller, request: TrainRequest, intent: _Intent, result: TriggerResult

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
 
+from service.crashpoints import CrashPoint, reached
 from service.domain import ids
 from service.domain.event import TERMINAL_EVENTS, EventType, event_body
 from service.domain.training import TERMINAL, Status, Watch
@@ -68,6 +69,7 @@ class Recorder:
             )
             unit.outbox.add(event, callbacks if announce else [], now=now, rng=self._rng)
         if watch.status in TERMINAL:
+            reached(CrashPoint.KEY_UNERASED)
             unit.tenants.erase_key_if_idle(row.tenant_id)
         return row
 

@@ -6,7 +6,9 @@ import random
 from collections.abc import Sequence
 from datetime import timedelta
 
+from service.claimloop import Claimed
 from service.clock import Clock
+from service.crashpoints import CrashPoint, reached
 from service.domain.delivery import AttemptOutcome, DeliveryStatus, ErrorClass, after
 from service.storage.database import Database
 from service.storage.outbox import DueDelivery
@@ -37,22 +39,44 @@ class Dispatcher:
         self._lease = lease
         self._clock = clock
         self._rng = rng
+        self._busy: set[str] = set()
 
-    async def claim(self, limit: int) -> Sequence[DueDelivery]:
-        now = self._clock.now()
-        return await self._database.transaction(
-            lambda unit: unit.outbox.claim_due(now=now, lease=self._lease, limit=limit, rng=self._rng)
+    async def claim(self, limit: int) -> Claimed[DueDelivery]:
+        now, busy = self._clock.now(), frozenset(self._busy)
+        due = await self._database.transaction(
+            lambda unit: unit.outbox.claim_due(now=now, lease_for=self._lease, limit=limit, rng=self._rng, busy=busy)
         )
+        self._busy |= {delivery.id for delivery in due}
+        return Claimed(due, more=len(due) == limit)
 
     async def deliver(self, due: DueDelivery) -> None:
         """Make one attempt of a claimed delivery and record it."""
+        try:
+            await self._deliver(due)
+        finally:
+            self._busy.discard(due.id)
+
+    async def pull_in(self) -> int:
+        """For a wall clock that was put back: nothing waits longer than its step. Returns how many that moved."""
+        now = self._clock.now()
+        return await self._database.transaction(
+            lambda unit: unit.outbox.pull_in(self._schedule, now=now, lease_for=self._lease)
+        )
+
+    async def _deliver(self, due: DueDelivery) -> None:
+        lease_ends = self._clock.monotonic() + self._lease.total_seconds()
+        reached(CrashPoint.ATTEMPT_CLAIMED)
         outcome = await self._attempt(due)
+        reached(CrashPoint.ATTEMPT_UNRECORDED)
         now = self._clock.now()
         decision = after(outcome, due.attempts_made + 1, self._schedule, self._rng.random())
         problem = None if decision.status is DeliveryStatus.DELIVERED else _problem(outcome)
-        saved = await self._database.transaction(
-            lambda unit: unit.outbox.record(due, outcome, decision, now=now, problem=problem)
+        saved = await self._database.settle(
+            lambda unit: unit.outbox.record(due, outcome, decision, now=now, problem=problem),
+            clock=self._clock,
+            until=lease_ends,
         )
+        reached(CrashPoint.ATTEMPT_RECORDED)
         _log.info(
             "attempted" if saved else "attempt_outdated",
             delivery_id=due.id,

@@ -1,11 +1,13 @@
 """Stacks of real processes, ended by id whatever the test does."""
 
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from service.cli.processes import Children
+from tests.acceptance.load import say
 from tests.acceptance.stack import Stack
 
 
@@ -16,3 +18,28 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
         stack = Stack(children)
         yield stack
         stack.close()
+
+
+@pytest.fixture(scope="module")
+def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One for many short tests, which call `begin_anew` first."""
+    with Children(tmp_path_factory.mktemp("shared")) as children:
+        stack = Stack(children)
+        yield stack
+        stack.close()
+
+
+@pytest.fixture
+def campaign(pytestconfig: pytest.Config) -> pytest.Config:
+    """Where a test finds how much to do: --kills and the like."""
+    return pytestconfig
+
+
+@pytest.fixture
+def campaign_random(campaign: pytest.Config) -> random.Random:
+    """Random moments; what a failed test printed repeats them: --campaign-seed."""
+    seed = campaign.getoption("--campaign-seed")
+    if seed is None:
+        seed = random.SystemRandom().randrange(1 << 32)
+    say(f"--campaign-seed={seed}")
+    return random.Random(seed)

@@ -19,9 +19,12 @@ SPEED = 600.0
 # Real code with short times. The lease must exceed both timeouts.
 FAST = {
     "GATEWAY_POLL_INTERVAL": "1",
-    "GATEWAY_LEASE": "4",
-    "GATEWAY_UPSTREAM_TIMEOUT": "3",
-    "GATEWAY_ATTEMPT_TIMEOUT": "3",
+    "GATEWAY_LEASE": "3",
+    "GATEWAY_UPSTREAM_TIMEOUT": "2",
+    "GATEWAY_ATTEMPT_TIMEOUT": "2",
+    # The whole stack is one key.
+    "GATEWAY_POLLS_PER_SECOND": "10000",
+    "GATEWAY_POLLS_PER_KEY": "64",
 }
 
 
@@ -37,33 +40,74 @@ class Stack:
         self.upstream = httpx.Client(base_url=self.photogpt.first_line().removesuffix("/api"), timeout=30)
         self.hook = self.receiver.first_line()
         self.sink = httpx.Client(base_url=self.hook.removesuffix("/hook"), timeout=30)
-        self._settings = {
+        self.database = self.folder / "gateway.db"
+        self._settings: dict[str, str | None] = {
             **FAST,
             "GATEWAY_PORT": "0",
             "GATEWAY_HEALTH_PORT": "0",
             "PHOTOGPT_BASE_URL": self.photogpt.first_line(),
             "PHOTOGPT_API_KEY": KEY,
-            "DATABASE_URL": database_url or f"sqlite:///{self.folder / 'gateway.db'}",
+            "DATABASE_URL": database_url or f"sqlite:///{self.database}",
             **settings,
         }
         self.gateway: Child
         self.api: httpx.Client
+        self.health: httpx.Client
+        self.address: str | None = None
 
-    def start_gateway(self, **settings: str) -> None:
-        """Start it; what it was given before stays, but for `settings`."""
+    def start_gateway(self, **settings: str | None) -> None:
+        """Start it; what it was given before stays, but for `settings`: None takes one away."""
+        self.spawn_gateway(**settings)
+        self.attach()
+
+    def spawn_gateway(self, **settings: str | None) -> None:
+        """Start it without waiting until it listens, which one that dies at its start never does."""
         self._starts += 1
-        if self._starts > 1:
-            self.api.close()
         self._settings |= settings
-        environment = {**environment_without_settings(), **self._settings}
+        given = {name: value for name, value in self._settings.items() if value is not None}
+        environment = {**environment_without_settings(), **given}
         self.gateway = self._children.start(f"gateway-{self._starts}", ["serve"], environment)
-        self.api = httpx.Client(base_url=self.gateway.log_entry("listening")["api"], timeout=30)
+
+    def attach(self) -> None:
+        """Wait until the gateway listens, and talk to it from now on."""
+        listening = self.gateway.log_entry("listening")
+        self._forget_address()
+        self.api = httpx.Client(base_url=listening["api"], timeout=30)
+        self.health = httpx.Client(base_url=f"http://127.0.0.1:{listening['health_port']}", timeout=30)
+        self.address = listening["api"]
 
     def kill_gateway(self) -> None:
         """As `kill -9` does: no clean-up of any kind."""
+        self.address = None
         self.gateway.process.send_signal(signal.SIGKILL)
-        assert self.gateway.process.wait(10) == -signal.SIGKILL
+        self.wait_for_crash(10)
+
+    def wait_for_crash(self, timeout: float = 30) -> None:
+        """Until the gateway has died by SIGKILL, by our hand or by its own."""
+        assert self.gateway.process.wait(timeout) == -signal.SIGKILL
+        self.address = None
         self._children.forget(self.gateway)
+
+    def end_gateway(self, timeout: float = 25) -> int:
+        """Wait for the end of a gateway that was asked to end; returns its exit code."""
+        code = self.gateway.process.wait(timeout)
+        self.address = None
+        self._children.forget(self.gateway)
+        return code
+
+    def is_ready(self) -> bool:
+        try:
+            return self.api.get("/readyz").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def begin_anew(self, name: str) -> None:
+        """Another database, and simulators that remember no calls; models must have other names than before."""
+        self.database = self.folder / name / "gateway.db"
+        self._settings |= {"DATABASE_URL": f"sqlite:///{self.database}"}
+        for client, memory in ((self.upstream, "calls"), (self.sink, "received")):
+            client.delete("/_control/faults").raise_for_status()
+            client.delete(f"/_control/{memory}").raise_for_status()
 
     def restart_receiver(self, port: str) -> None:
         self.receiver = self._run("receiver-again", "simulate", "receiver", "--port", port)
@@ -123,7 +167,12 @@ class Stack:
         self.sink.post("/_control/faults", json=fault).raise_for_status()
 
     def close(self) -> None:
-        for client in (self.upstream, self.sink, getattr(self, "api", None)):
+        self._forget_address()
+        self.upstream.close()
+        self.sink.close()
+
+    def _forget_address(self) -> None:
+        for client in (getattr(self, "api", None), getattr(self, "health", None)):
             if client is not None:
                 client.close()
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from service.settings import environment_without_settings
+from service.storage.migrations import newest_revision
 from tests.acceptance.stack import Stack
 
 
@@ -99,8 +100,8 @@ def test_check_names_what_is_wrong_and_hides_secrets(stack: Stack) -> None:
 
 
 def test_migrate_says_what_it_did(tmp_path: Path) -> None:
-    assert run("migrate", folder=tmp_path).stdout == "empty -> 0001\n"
-    assert run("migrate", folder=tmp_path).stdout == "already at 0001\n"
+    assert run("migrate", folder=tmp_path).stdout == f"empty -> {newest_revision()}\n"
+    assert run("migrate", folder=tmp_path).stdout == f"already at {newest_revision()}\n"
 
 
 def test_sigterm_ends_the_gateway_with_0_and_hands_back_what_it_could_not_finish(stack: Stack) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.acceptance.history import rows
 from tests.acceptance.stack import Stack, assert_one_event_each
 from tests.support.waiting import wait_until_sync
 
@@ -50,9 +51,10 @@ def test_killed_between_intent_and_outcome_the_training_that_started_is_adopted(
     # The trigger took: PhotoGPT trains, though nobody was there to hear its answer.
     stack.upstream.put(f"/_control/models/{model}", json={"key": "pgpt-acceptance", "status": "training"})
 
-    stack.start_gateway()
-    [training] = stack.api.get("/v1/trainings").json()["data"]
+    # Looked at now: by the time that the gateway is back, it may have read the model.
+    [training] = rows(stack.database, "SELECT id, status FROM trainings")
     assert training["status"] == "submitting"
+    stack.start_gateway()
     stack.wait_for_events(1)
 
     assert_one_event_each(stack.received(), [training], "ready")

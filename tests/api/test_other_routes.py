@@ -1,18 +1,16 @@
-"""The signing secret, the probes and the documentation."""
+"""The signing secret, the documentation, and what any route says without its database."""
 
 from __future__ import annotations
 
 import base64
 import json
 import re
-import shutil
 
 import pytest
 
-from service.app import create_health_app
 from service.storage.tables import Tenant
-from tests.support.gateway import KEY, OTHER_KEY, Gateway, World, client
-from tests.support.waiting import wait_until
+from tests.support.gateway import KEY, OTHER_KEY, Gateway, World
+from tests.support.outage import lose_database
 
 # --- the signing secret ---
 
@@ -77,69 +75,7 @@ async def test_a_key_that_photogpt_does_not_accept_gets_no_secret_and_leaves_no_
     assert await gateway.count(Tenant) == 0
 
 
-# --- probes ---
-
-
-async def test_a_gateway_whose_loops_run_is_alive_and_ready(world: World) -> None:
-    async with world.gateway(loops=True) as gateway:
-        for http in (gateway.http, client(create_health_app(gateway.components), key=None)):
-            live, ready = await http.get("/livez"), await http.get("/readyz")
-            assert (live.status_code, live.json()) == (200, {"status": "alive", "stalled": []})
-            assert (ready.status_code, ready.json()) == (200, {"status": "ready"})
-            await http.aclose()
-
-
-async def test_probes_need_no_credential_and_never_ask_photogpt(gateway: Gateway) -> None:
-    gateway.http.headers.pop("authorization")
-    assert (await gateway.http.get("/livez")).status_code == 200
-    assert (await gateway.http.get("/readyz")).status_code == 200
-    assert await gateway.upstream.calls() == []
-
-
-async def test_a_loop_that_stopped_looking_is_told_by_livez(world: World) -> None:
-    async with world.gateway(loops=True) as gateway:
-        await wait_until(
-            lambda: all(loop.idle_for is not None for loop in gateway.components.loops), what="a pass of each loop"
-        )
-        gateway.advance(61)
-        answer = await gateway.http.get("/livez")
-        assert answer.status_code == 503
-        assert answer.json() == {"status": "stalled", "stalled": ["poller", "dispatcher"]}
-        gateway.components.polls.wake()
-        await wait_until(lambda: gateway.components.polls.idle_for == 0, what="another pass of the poller")
-        assert (await gateway.http.get("/livez")).json() == {"status": "stalled", "stalled": ["dispatcher"]}
-
-
-async def test_a_draining_gateway_is_alive_and_not_ready(gateway: Gateway) -> None:
-    gateway.components.lifecycle.drain()
-    ready = await gateway.http.get("/readyz")
-    assert (ready.status_code, ready.json()) == (503, {"status": "draining"})
-    assert (await gateway.http.get("/livez")).status_code == 200
-
-
-async def lose_database(world: World, gateway: Gateway) -> None:
-    """As when a volume is unmounted: its connections are gone, and it can't be opened."""
-    runner = gateway.components.database._runner
-    runner._writing.dispose()  # type: ignore[attr-defined]
-    runner._reading.dispose()  # type: ignore[attr-defined]
-    shutil.move(world.database, world.folder / "elsewhere")
-    world.database.mkdir()
-
-
-async def find_database(world: World) -> None:
-    world.database.rmdir()
-    shutil.move(world.folder / "elsewhere", world.database)
-
-
-async def test_without_its_database_a_gateway_is_alive_and_not_ready_until_it_is_back(
-    world: World, gateway: Gateway
-) -> None:
-    await lose_database(world, gateway)
-    ready = await gateway.http.get("/readyz")
-    assert (ready.status_code, ready.json()) == (503, {"status": "storage_unavailable"})
-    assert (await gateway.http.get("/livez")).status_code == 200
-    await find_database(world)
-    assert (await gateway.http.get("/readyz")).status_code == 200
+# --- without a database ---
 
 
 @pytest.mark.parametrize(

@@ -190,7 +190,7 @@ async def assert_nothing_stored(gateway: Gateway) -> None:
     assert await gateway.upstream.trigger_calls() == 0
 
 
-@pytest.mark.parametrize("status", [status for status in RELAYED if status != 503])
+@pytest.mark.parametrize("status", RELAYED)
 async def test_a_refused_reading_is_relayed_and_nothing_is_stored(gateway: Gateway, status: int) -> None:
     await gateway.upstream.fault_reading("status", status=status, body=nok())
     answer = await gateway.train(callback_url=gateway.receiver.hook(), headers={"idempotency-key": "one"})
@@ -206,6 +206,24 @@ async def test_a_refused_reading_is_relayed_and_nothing_is_stored(gateway: Gatew
     await assert_nothing_stored(gateway)
 
 
+async def test_a_reading_of_nok_is_a_refusal_and_nothing_is_stored(gateway: Gateway) -> None:
+    await gateway.upstream.fault_reading("json", body={"status": "NOK", "message": "no credits left"})
+    answer = await gateway.train(callback_url=gateway.receiver.hook(), headers={"idempotency-key": "one"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "upstream_refused")
+    assert answer.json()["detail"] == "no credits left"
+    assert answer.json()["upstream"] == {"status": 422, "message": "no credits left"}
+    await assert_nothing_stored(gateway)
+    assert (await gateway.train(headers={"idempotency-key": "one"})).status_code == 202
+
+
+async def test_a_reading_that_has_to_wait_is_told_until_when(gateway: Gateway) -> None:
+    await gateway.upstream.fault_reading("status", status=503, body=nok(), headers={"Retry-After": "7"})
+    answer = await gateway.train()
+    assert (answer.status_code, answer.json()["detail"]) == (503, "because of this")
+    assert answer.headers["retry-after"] == "7"
+    await assert_nothing_stored(gateway)
+
+
 async def test_a_model_of_another_key_is_refused_in_photogpts_words(gateway: Gateway) -> None:
     answer = await gateway.train("somebody-elses")
     assert (answer.status_code, answer.json()["code"]) == (404, "upstream_refused")
@@ -218,7 +236,6 @@ async def test_a_model_of_another_key_is_refused_in_photogpts_words(gateway: Gat
     [
         {"kind": "status", "status": 408},
         {"kind": "status", "status": 500},
-        {"kind": "status", "status": 503},
         {"kind": "html"},
         {"kind": "html", "status": 404},
         {"kind": "html", "status": 503},

@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.domain.backoff import parse_retry_after, poll_delay, retry_delay
+from service.domain.backoff import (
+    key_pause,
+    longest_poll_delay,
+    longest_retry_delay,
+    parse_retry_after,
+    poll_delay,
+    retry_delay,
+)
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 INTERVAL = 5 * MINUTE
@@ -106,6 +113,49 @@ def test_a_poll_is_never_early(
     assert delay >= interval
     assert delay >= min(asked or timedelta(0), HOUR)
     assert delay >= poll_delay(interval, watched_for, 0, asked)
+
+
+@pytest.mark.parametrize(
+    ("interval", "retry_after", "pause"),
+    [
+        (INTERVAL, None, INTERVAL),
+        (INTERVAL, timedelta(0), INTERVAL),
+        (INTERVAL, MINUTE, INTERVAL),
+        (INTERVAL, 6 * MINUTE, 6 * MINUTE),
+        (INTERVAL, HOUR, HOUR),
+        (INTERVAL, timedelta(days=30), HOUR),
+        (2 * HOUR, 30 * MINUTE, 2 * HOUR),
+        (timedelta(seconds=1), timedelta(seconds=7), timedelta(seconds=7)),
+    ],
+    ids=str,
+)
+def test_how_long_a_key_waits_after_429(interval: timedelta, retry_after: timedelta | None, pause: timedelta) -> None:
+    assert key_pause(interval, retry_after) == pause
+
+
+@given(interval=SPANS, retry_after=st.none() | SPANS)
+def test_a_key_waits_an_interval_at_least_and_an_hour_at_most_or_its_interval(
+    interval: timedelta, retry_after: timedelta | None
+) -> None:
+    pause = key_pause(interval, retry_after)
+    assert interval <= pause <= max(interval, HOUR)
+    assert retry_after is None or pause >= min(retry_after, HOUR)
+
+
+@given(interval=SPANS, watched_for=SPANS, jitter=JITTER, retry_after=st.none() | SPANS)
+def test_no_poll_and_no_pause_is_later_than_a_clock_that_was_put_back_is_mended_to(
+    interval: timedelta, watched_for: timedelta, jitter: float, retry_after: timedelta | None
+) -> None:
+    longest = longest_poll_delay(interval)
+    assert poll_delay(interval, watched_for, jitter, retry_after) <= longest + timedelta(microseconds=1)
+    assert key_pause(interval, retry_after) <= longest
+
+
+@given(step=SPANS, jitter=JITTER)
+def test_no_attempt_is_later_than_the_longest_wait_of_its_step(step: timedelta, jitter: float) -> None:
+    delay = retry_delay([step], 0, jitter, None)
+    assert delay is not None
+    assert delay <= longest_retry_delay(step) + timedelta(microseconds=1)
 
 
 @given(schedule=st.lists(SPANS, max_size=5), attempts=st.integers(0, 6), jitter=JITTER, asked=st.none() | SPANS)

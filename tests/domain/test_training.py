@@ -20,6 +20,7 @@ from service.domain.training import (
     Seen,
     Signal,
     Status,
+    Throttled,
     Unreadable,
     Watch,
     is_known,
@@ -258,12 +259,18 @@ class TestRefusedKey:
     ],
     ids=["training", "submitting", "counting", "two readings", "overdue", "suspended"],
 )
-def test_unreadable_answers_change_nothing(watch: Watch) -> None:
-    assert polled(watch, *[Unreadable("http_502"), Unreadable("http_429", timedelta(hours=1)), UNREADABLE] * 3) == watch
+def test_unreadable_answers_and_requests_to_wait_change_nothing(watch: Watch) -> None:
+    seen: list[Seen] = [Unreadable("http_502"), Throttled(), Throttled(timedelta(hours=1)), UNREADABLE]
+    assert polled(watch, *seen * 3) == watch
 
 
-HARMLESS = [says("training"), says("odd"), UNREADABLE, NOT_FOUND, REFUSED]
-HARMLESS_NAMES = ["training", "unknown word", "unreadable", "not found", "key refused"]
+def test_a_request_to_wait_between_does_not_begin_a_count_anew() -> None:
+    assert polled(TRAINING, NOT_FOUND, Throttled(), NOT_FOUND, Throttled(), NOT_FOUND).status == "deleted"
+    assert polled(TRAINING, REFUSED, Throttled(), REFUSED, Throttled(), REFUSED).suspended
+
+
+HARMLESS = [says("training"), says("odd"), UNREADABLE, Throttled(), NOT_FOUND, REFUSED]
+HARMLESS_NAMES = ["training", "unknown word", "unreadable", "throttled", "not found", "key refused"]
 
 
 class TestAge:
@@ -276,14 +283,17 @@ class TestAge:
     @pytest.mark.parametrize("seen", HARMLESS, ids=HARMLESS_NAMES)
     @pytest.mark.parametrize("watch", [TRAINING, SUBMITTING], ids=["training", "submitting"])
     def test_expired_after_24_hours(self, watch: Watch, seen: Seen) -> None:
-        assert polled_at(24 * 60 - 0.01, watch, seen).status in {"training", "submitting"}
-        after = polled_at(24 * 60, watch, seen)
+        assert not polled_at(24 * 60 - 0.01, watch, seen).expiring
+        late = polled_at(24 * 60, watch, seen)
+        assert late.status in {"training", "submitting"}
+        assert (late.expiring, late.overdue) == (True, True)
+        after = polled_at(24 * 60 + 5, late, seen)
         assert after.status == "expired"
         assert after.failure is not None
         assert after.failure.code == "watched_too_long"
 
     def test_expiry_tells_the_last_word(self) -> None:
-        after = polled_at(24 * 60, replace(TRAINING, raw_status="odd"), UNREADABLE)
+        after = polled_at(24 * 60, replace(TRAINING, raw_status="odd", expiring=True), UNREADABLE)
         assert after.failure == Failure(
             "watched_too_long", "Watched for 1 day, 0:00:00 without an end; the last status was 'odd'."
         )
@@ -300,6 +310,17 @@ class TestAge:
     )
     def test_an_end_seen_late_is_still_that_end(self, watch: Watch, seen: Seen, status: str) -> None:
         assert polled_at(30 * 60, watch, seen).status == status
+
+    @pytest.mark.parametrize("seen", [says("training"), UNREADABLE, Throttled()], ids=str)
+    def test_two_looks_in_a_row_have_to_find_it_too_old(self, seen: Seen) -> None:
+        """The wall clock may have jumped between them."""
+        late = polled_at(25 * 60, TRAINING, seen)
+        assert (late.status, late.expiring) == ("training", True)
+        back = polled_at(30, late, seen)
+        assert (back.status, back.expiring) == ("training", False)
+        again = polled_at(25 * 60, back, seen)
+        assert (again.status, again.expiring) == ("training", True)
+        assert polled_at(25 * 60, again, seen).status == "expired"
 
     def test_an_overdue_training_becomes_ready(self) -> None:
         after = polled(TRAINING, says("training"), says("ready"), every=40)
@@ -449,7 +470,7 @@ ANY_TEXT = st.text(st.characters(exclude_categories=()))
 ENDS = ("ready", "deleted", "failed", "error")
 WORDS = st.sampled_from(["", "new", "training", "queued", "Ready", " DELETED", *ENDS]) | ANY_TEXT
 OBSERVATIONS = st.builds(Observation, WORDS, st.none() | st.sampled_from(["u1", "u2"]) | ANY_TEXT)
-READINGS = OBSERVATIONS | st.sampled_from([NOT_FOUND, REFUSED, UNREADABLE])
+READINGS = OBSERVATIONS | st.sampled_from([NOT_FOUND, REFUSED, UNREADABLE, Throttled()])
 WATCHES = st.builds(
     Watch,
     status=st.sampled_from([Status.SUBMITTING, Status.TRAINING]),
@@ -461,6 +482,7 @@ WATCHES = st.builds(
     not_found_count=st.integers(0, 2),
     key_refused_count=st.integers(0, 2),
     readings=st.integers(0, 2),
+    expiring=st.booleans(),
 )
 MINUTES = st.floats(0, 48 * 60)
 
@@ -495,4 +517,4 @@ class TestProperties:
     @given(watch=WATCHES, minute=st.floats(0, 24 * 60 - 1), reason=ANY_TEXT)
     def test_what_can_not_be_read_says_nothing(self, watch: Watch, minute: float, reason: str) -> None:
         after = polled_at(minute, watch, Unreadable(reason))
-        assert after == replace(watch, overdue=watch.overdue or minute >= 35)
+        assert after == replace(watch, overdue=watch.overdue or minute >= 35, expiring=False)

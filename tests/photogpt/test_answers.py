@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.domain.training import KeyRefused, ModelNotFound, Observation, Seen, Unreadable
+from service.domain.training import KeyRefused, ModelNotFound, Observation, Seen, Throttled, Unreadable
 from service.outbound import Answer
 from service.photogpt.answers import (
     Confirmed,
@@ -20,6 +20,7 @@ from service.photogpt.answers import (
     Unclear,
     clean_text,
     model_reading,
+    reading_refused,
     refusal_message,
     says_ok,
     trigger_result,
@@ -176,12 +177,16 @@ class TestReading:
     def test_a_missing_result_is_unreadable(self) -> None:
         assert reading(200, envelope(status="OK")) == Unreadable("result_is_no_object")
 
-    @pytest.mark.parametrize("body", [*NO_ENVELOPE, "nok", "odd status", "deep object"])
-    def test_other_words_are_unreadable(self, body: str) -> None:
+    @pytest.mark.parametrize("body", [*NO_ENVELOPE, "deep object"])
+    def test_the_words_of_somebody_else_are_an_outage(self, body: str) -> None:
+        assert reading(200, body) == Unreadable("not_an_ok_envelope", outage=True)
+
+    @pytest.mark.parametrize("body", ["nok", "odd status"])
+    def test_other_words_of_photogpt_are_unreadable(self, body: str) -> None:
         assert reading(200, body) == Unreadable("not_an_ok_envelope")
 
-    def test_an_answer_that_was_cut_is_unreadable(self) -> None:
-        assert reading(200, "model", complete=False) == Unreadable("not_an_ok_envelope")
+    def test_an_answer_that_was_cut_is_an_outage(self) -> None:
+        assert reading(200, "model", complete=False) == Unreadable("not_an_ok_envelope", outage=True)
 
     def test_nok_is_unreadable_whatever_it_carries(self) -> None:
         body = envelope(status="NOK", result={"id": "m1", "status": "ready"})
@@ -196,19 +201,88 @@ class TestReading:
     @pytest.mark.parametrize("body", NO_ENVELOPE)
     @pytest.mark.parametrize("status_code", [401, 403, 404])
     def test_somebody_else_knows_neither_keys_nor_models(self, status_code: int, body: str) -> None:
-        assert reading(status_code, body) == Unreadable(f"http_{status_code}")
+        assert reading(status_code, body) == Unreadable(f"http_{status_code}", outage=True)
+
+    @pytest.mark.parametrize(
+        ("body", "photogpts_own"), [("model", True), ("nok", True), ("html", False), ("empty", False)]
+    )
+    @pytest.mark.parametrize(
+        "status_code", [100, 201, 204, 301, 302, 304, 307, 400, 402, 408, 409, 410, 422, 500, 502, 503, 504, 999]
+    )
+    def test_any_other_status_is_unreadable(self, status_code: int, body: str, photogpts_own: bool) -> None:
+        """And an outage, unless PhotoGPT itself says what is wrong with this one reading."""
+        outage = status_code >= 500 or not photogpts_own
+        assert reading(status_code, body) == Unreadable(f"http_{status_code}", outage=outage)
 
     @pytest.mark.parametrize("body", ["model", "nok", "html", "empty"])
     @pytest.mark.parametrize(
-        "status_code", [100, 201, 204, 301, 302, 304, 307, 400, 402, 408, 409, 410, 422, 429, 500, 502, 503, 504, 999]
+        ("value", "seconds"),
+        [
+            ("90", 90),
+            ("0", 0),
+            ("86400", 86_400),
+            ("Tue, 01 Jan 2030 00:02:00 GMT", 120),
+            ("Mon, 31 Dec 2029 23:59:59 GMT", 0),
+            ("soon", None),
+            ("-1", None),
+            (None, None),
+        ],
     )
-    def test_any_other_status_is_unreadable(self, status_code: int, body: str) -> None:
-        assert reading(status_code, body) == Unreadable(f"http_{status_code}")
+    def test_429_asks_this_key_to_wait(self, body: str, value: str | None, seconds: float | None) -> None:
+        """Whoever says it, and in whatever words: a CDN limits by key or address, too."""
+        headers = {} if value is None else {"retry_after": value}
+        expected = None if seconds is None else timedelta(seconds=seconds)
+        assert reading(429, body, **headers) == Throttled(expected)
 
-    @pytest.mark.parametrize("status_code", [429, 503, 502])
+    @pytest.mark.parametrize("status_code", [503, 502])
     def test_it_says_when_to_come_again(self, status_code: int) -> None:
-        expected = Unreadable(f"http_{status_code}", timedelta(seconds=90))
+        expected = Unreadable(f"http_{status_code}", timedelta(seconds=90), outage=True)
         assert reading(status_code, "nok", retry_after="90") == expected
+
+
+class TestReadingRefused:
+    """What a caller who waits is told of a reading: PhotoGPT's own refusal, or that nobody could be asked."""
+
+    @pytest.mark.parametrize("body", ["nok", "html", "empty", "cdn"])
+    @pytest.mark.parametrize("status_code", [400, 402, 409, 422, 429])
+    def test_some_refusals_are_told_whoever_says_so(self, status_code: int, body: str) -> None:
+        said = "No." if body == "nok" else ""
+        assert reading_refused(answer(status_code, body), START) == Refused(status_code, said)
+
+    @pytest.mark.parametrize("status_code", [401, 403, 404, 503])
+    def test_what_only_photogpt_can_mean_is_told_in_its_words(self, status_code: int) -> None:
+        assert reading_refused(answer(status_code, "nok"), START) == Refused(status_code, "No.")
+
+    @pytest.mark.parametrize("body", NO_ENVELOPE)
+    @pytest.mark.parametrize("status_code", [401, 403, 404, 503])
+    def test_and_not_when_somebody_else_says_it(self, status_code: int, body: str) -> None:
+        assert reading_refused(answer(status_code, body), START) is None
+
+    @pytest.mark.parametrize("word", ["NOK", "nok", "Nok"])
+    def test_nok_with_200_is_a_refusal(self, word: str) -> None:
+        body = envelope(status=word, message="No.")
+        assert reading_refused(answer(200, body), START) == Refused(422, "No.")
+
+    @pytest.mark.parametrize("body", [*NO_ENVELOPE, "ok", "model", "odd status", "deep object"])
+    def test_anything_else_with_200_is_none(self, body: str) -> None:
+        assert reading_refused(answer(200, body), START) is None
+
+    def test_a_refusal_that_was_cut_is_none(self) -> None:
+        assert reading_refused(answer(200, "nok", complete=False), START) is None
+
+    @pytest.mark.parametrize("body", ["nok", "model", "html", "empty"])
+    @pytest.mark.parametrize("status_code", [100, 201, 204, 301, 302, 307, 408, 410, 418, 499, 500, 502, 504, 999])
+    def test_no_other_status_is_a_refusal(self, status_code: int, body: str) -> None:
+        assert reading_refused(answer(status_code, body), START) is None
+
+    @pytest.mark.parametrize("status_code", [429, 503])
+    @pytest.mark.parametrize(
+        ("value", "seconds"), [("7", 7), ("Tue, 01 Jan 2030 00:02:00 GMT", 120), ("soon", None), ("86400", 86_400)]
+    )
+    def test_it_says_when_to_come_again(self, status_code: int, value: str, seconds: float | None) -> None:
+        expected = None if seconds is None else timedelta(seconds=seconds)
+        refused = reading_refused(answer(status_code, "nok", retry_after=value), START)
+        assert refused == Refused(status_code, "No.", expected)
 
 
 @pytest.mark.parametrize(
@@ -277,7 +351,10 @@ STATUS_CODES = st.sampled_from([200, 400, 401, 403, 404, 429, 503]) | st.integer
 def test_no_answer_is_too_odd(status_code: int, body: bytes, complete: bool, retry_after: str) -> None:
     sent = answer(status_code, body, complete=complete, retry_after=retry_after)
     seen, result = model_reading(sent, "m1", START), trigger_result(sent, START)
-    assert isinstance(seen, Observation | ModelNotFound | KeyRefused | Unreadable)
+    refused = reading_refused(sent, START)
+    assert isinstance(seen, Observation | ModelNotFound | KeyRefused | Throttled | Unreadable)
     assert isinstance(seen, Observation) <= (status_code == 200 and complete)
+    assert isinstance(seen, KeyRefused | ModelNotFound) <= (refused is not None)
+    assert refused is None or not isinstance(seen, Observation)
     assert isinstance(result, Confirmed | Refused | NotReached | Unclear)
     assert isinstance(result, Confirmed) <= (200 <= status_code < 300 and complete)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from service.domain.errors import UpstreamRefused, UpstreamUnreachable
-from service.domain.training import KeyRefused, ModelNotFound, Observation, Seen, Unreadable
+from service.domain.training import KeyRefused, ModelNotFound, Observation, Seen, Throttled, Unreadable
 from service.photogpt.answers import Confirmed, NotReached, Refused, TriggerResult, Unclear
 from service.photogpt.client import PhotoGPT
 from tests.photogpt.driver import KEY, WRONG_KEY, Upstream, client
@@ -152,24 +152,25 @@ class TestPoll:
         [
             ({"kind": "status", "status": 401}, KeyRefused()),
             ({"kind": "status", "status": 403}, KeyRefused()),
-            ({"kind": "cdn_block"}, Unreadable("http_403")),
-            ({"kind": "html", "status": 401}, Unreadable("http_401")),
+            ({"kind": "cdn_block"}, Unreadable("http_403", outage=True)),
+            ({"kind": "html", "status": 401}, Unreadable("http_401", outage=True)),
             ({"kind": "status", "status": 404}, ModelNotFound()),
-            ({"kind": "html", "status": 404}, Unreadable("http_404")),
+            ({"kind": "html", "status": 404}, Unreadable("http_404", outage=True)),
             (
                 {"kind": "status", "status": 429, "headers": {"Retry-After": "7"}},
-                Unreadable("http_429", timedelta(seconds=7)),
+                Throttled(timedelta(seconds=7)),
             ),
-            ({"kind": "status", "status": 502}, Unreadable("http_502")),
-            ({"kind": "redirect", "location": "/api/ping"}, Unreadable("http_302")),
-            ({"kind": "html"}, Unreadable("not_an_ok_envelope")),
-            ({"kind": "garbage"}, Unreadable("not_an_ok_envelope")),
+            ({"kind": "status", "status": 502}, Unreadable("http_502", outage=True)),
+            ({"kind": "redirect", "location": "/api/ping"}, Unreadable("http_302", outage=True)),
+            ({"kind": "html"}, Unreadable("not_an_ok_envelope", outage=True)),
+            ({"kind": "garbage"}, Unreadable("not_an_ok_envelope", outage=True)),
+            ({"kind": "json", "body": {"status": "NOK", "message": "No."}}, Unreadable("not_an_ok_envelope")),
             (
                 {"kind": "json", "body": {"status": "OK", "result": {"id": "other", "status": "ready"}}},
                 Unreadable("foreign_model_id"),
             ),
             ({"kind": "json", "body": {"status": "OK", "result": "ready"}}, Unreadable("result_is_no_object")),
-            ({"kind": "reset"}, Unreadable("reset")),
+            ({"kind": "reset"}, Unreadable("reset", outage=True)),
         ],
         ids=lambda value: " ".join(map(str, value.values())) if isinstance(value, dict) else "",
     )
@@ -184,11 +185,11 @@ class TestPoll:
     async def test_an_answer_without_an_end_is_a_value(self, upstream: Upstream) -> None:
         upstream.order("drip", seconds=3600)
         async with client(upstream.base_url, timeout=1) as photogpt:
-            assert await photogpt.poll(KEY, upstream.model_id) == Unreadable("timeout")
+            assert await photogpt.poll(KEY, upstream.model_id) == Unreadable("timeout", outage=True)
 
     async def test_nobody_there_is_a_value(self, nobody: str) -> None:
         async with client(nobody) as photogpt:
-            assert await photogpt.poll(KEY, "m1") == Unreadable("refused")
+            assert await photogpt.poll(KEY, "m1") == Unreadable("refused", outage=True)
 
     async def test_the_model_id_is_one_segment_of_the_path(self, photogpt: PhotoGPT, upstream: Upstream) -> None:
         await photogpt.poll(KEY, "a/b?c#d%2F é")
@@ -199,17 +200,17 @@ class TestPoll:
             assert isinstance(await photogpt.poll(KEY, upstream.model_id), Observation)
 
 
-REFUSALS = [400, 401, 402, 403, 404, 409, 422, 429]
+REFUSALS = [400, 401, 402, 403, 404, 409, 422, 429, 503]
 UNREACHABLE: list[tuple[dict[str, Any], str]] = [
     ({"kind": "status", "status": 500}, "http_500"),
-    ({"kind": "status", "status": 503}, "http_503"),
+    ({"kind": "html", "status": 503}, "http_503"),
     ({"kind": "status", "status": 408}, "http_408"),
     ({"kind": "cdn_block"}, "http_403"),
     ({"kind": "html", "status": 401}, "http_401"),
     ({"kind": "html", "status": 404}, "http_404"),
     ({"kind": "redirect", "location": "/api/ping"}, "http_302"),
     ({"kind": "html"}, "not_an_ok_envelope"),
-    ({"kind": "json", "body": {"status": "NOK", "message": "No."}}, "not_an_ok_envelope"),
+    ({"kind": "json", "body": {"status": "maybe"}}, "not_an_ok_envelope"),
     ({"kind": "reset"}, "reset"),
 ]
 UNREACHABLE_NAMES = [" ".join(map(str, order.values())) for order, _ in UNREACHABLE]
@@ -247,6 +248,12 @@ class TestBaseline:
         with pytest.raises(UpstreamRefused) as refused:
             await photogpt.baseline(KEY, upstream.model_id)
         assert (refused.value.message, str(refused.value)) == ("No credit for ***.", "No credit for ***.")
+
+    async def test_nok_with_200_is_a_refusal_in_photogpts_words(self, photogpt: PhotoGPT, upstream: Upstream) -> None:
+        upstream.order("json", body={"status": "NOK", "message": f"No credit for {KEY}."})
+        with pytest.raises(UpstreamRefused) as refused:
+            await photogpt.baseline(KEY, upstream.model_id)
+        assert (refused.value.status, refused.value.message) == (422, "No credit for ***.")
 
     async def test_a_refusal_without_words_has_ours(self, photogpt: PhotoGPT, upstream: Upstream) -> None:
         upstream.order("status", status=402, body="")
@@ -298,6 +305,22 @@ class TestKey:
         with pytest.raises(UpstreamRefused) as refused:
             await photogpt.check_key(KEY)
         assert (refused.value.status, refused.value.retry_after) == (429, 90)
+
+    @pytest.mark.parametrize(
+        ("order", "status"),
+        [
+            ({"kind": "json", "body": {"status": "NOK", "message": "Because."}}, 422),
+            ({"kind": "status", "status": 503, "body": '{"status": "NOK", "message": "Because."}'}, 503),
+        ],
+        ids=["200 NOK", "503 NOK"],
+    )
+    async def test_photogpts_own_refusal_is_told_in_its_words(
+        self, photogpt: PhotoGPT, upstream: Upstream, order: dict[str, Any], status: int
+    ) -> None:
+        upstream.order(**order)
+        with pytest.raises(UpstreamRefused) as refused:
+            await photogpt.check_key(KEY)
+        assert (refused.value.status, refused.value.message) == (status, "Because.")
 
     @pytest.mark.parametrize(("order", "reason"), UNREACHABLE, ids=UNREACHABLE_NAMES)
     async def test_anything_else_says_nothing_about_the_key(

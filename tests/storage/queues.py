@@ -1,7 +1,7 @@
 """The two tables that rows are claimed from, under one interface: what holds for a claim holds for both."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -11,6 +11,7 @@ from service.domain.delivery import DeliveryStatus
 from service.domain.training import Status
 from service.storage.database import Database, UnitOfWork
 from service.storage.tables import Delivery, Training
+from service.storage.trainings import PollLimits
 from tests.support.rows import LEASE, a_callback, a_delivery, a_tenant, a_training, an_event, store
 
 
@@ -34,8 +35,9 @@ class TrainingQueue:
     async def add_finished(self, database: Database, id: str) -> None:
         await store(database, a_training(id, status=Status.READY))
 
-    def claim(self, unit: UnitOfWork, *, now: datetime, limit: int) -> Sequence[Claimed]:
-        return unit.trainings.claim_due(now=now, lease=LEASE, limit=limit)
+    def claim(self, unit: UnitOfWork, *, now: datetime, limit: int, busy: Collection[str] = ()) -> Sequence[Claimed]:
+        limits = PollLimits(busy=dict.fromkeys(busy, "ten_a"))
+        return unit.trainings.claim_due(now=now, lease_for=LEASE, limit=limit, limits=limits)
 
 
 class DeliveryQueue:
@@ -73,16 +75,18 @@ class DeliveryQueue:
             ),
         )
 
-    def claim(self, unit: UnitOfWork, *, now: datetime, limit: int) -> Sequence[Claimed]:
-        return unit.outbox.claim_due(now=now, lease=LEASE, limit=limit, rng=self._rng)
+    def claim(self, unit: UnitOfWork, *, now: datetime, limit: int, busy: Collection[str] = ()) -> Sequence[Claimed]:
+        return unit.outbox.claim_due(now=now, lease_for=LEASE, limit=limit, rng=self._rng, busy=busy)
 
 
 Queue = TrainingQueue | DeliveryQueue
 
 
-async def claim(database: Database, queue: Queue, *, now: datetime, limit: int = 1000) -> dict[str, int]:
+async def claim(
+    database: Database, queue: Queue, *, now: datetime, limit: int = 1000, busy: Collection[str] = ()
+) -> dict[str, int]:
     """Claim in one transaction: the fence of each claimed id."""
-    claimed = await database.transaction(lambda unit: queue.claim(unit, now=now, limit=limit))
+    claimed = await database.transaction(lambda unit: queue.claim(unit, now=now, limit=limit, busy=busy))
     fences = {row.id: row.fence for row in claimed}
     assert len(fences) == len(claimed), "one claim gave a row twice"
     return fences

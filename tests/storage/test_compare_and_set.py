@@ -104,7 +104,7 @@ class Worker:
 
     async def claim(self, *, after: timedelta = timedelta(0)) -> None:
         [self.due] = await self._database.transaction(
-            lambda unit: unit.trainings.claim_due(now=NOW + after, lease=LEASE, limit=1)
+            lambda unit: unit.trainings.claim_due(now=NOW + after, lease_for=LEASE, limit=1)
         )
 
     def record(self, unit: UnitOfWork, signal: Signal) -> Training | None:
@@ -172,7 +172,7 @@ class TestOverlappingWorkers:
         await worker.claim()
         async with uncommitted(postgres_url, lambda unit: worker.record(unit, READY)):
             claimed = await postgres.transaction(
-                lambda unit: unit.trainings.claim_due(now=NOW + LEASE, lease=LEASE, limit=1)
+                lambda unit: unit.trainings.claim_due(now=NOW + LEASE, lease_for=LEASE, limit=1)
             )
             assert claimed == []
         await assert_one_end(postgres, "ready")

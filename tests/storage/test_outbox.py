@@ -41,7 +41,7 @@ async def claim(database: Database, *, now: datetime = NOW, limit: int = 100) ->
     """What one claim gave, by the id of the delivery."""
     rng = random.Random(int(now.timestamp() * 1e6))
     claimed: Sequence[DueDelivery] = await database.transaction(
-        lambda unit: unit.outbox.claim_due(now=now, lease=LEASE, limit=limit, rng=rng)
+        lambda unit: unit.outbox.claim_due(now=now, lease_for=LEASE, limit=limit, rng=rng)
     )
     return {due.id: due for due in claimed}
 

@@ -29,6 +29,7 @@ class TestEnsure:
             "id": "ten_a",
             "sealed_key": None,
             "sealed_signing_secret": b"first",
+            "polls_paused_until": None,
             "created_at": NOW,
         }
 
@@ -74,7 +75,7 @@ class TestKey:
             a_training("trn_b", tenant="ten_b"),
         )
         claimed = await database.transaction(
-            lambda unit: unit.trainings.claim_due(now=NOW, lease=timedelta(seconds=60), limit=9)
+            lambda unit: unit.trainings.claim_due(now=NOW, lease_for=timedelta(seconds=60), limit=9)
         )
         assert {due.id: due.sealed_key for due in claimed} == {"trn_1": b"a", "trn_2": b"a", "trn_b": None}
 

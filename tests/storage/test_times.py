@@ -35,7 +35,7 @@ async def test_what_is_due_is_compared_as_an_instant_to_the_microsecond(
     database: Database, now: datetime, claimed: list[str]
 ) -> None:
     await store(database, a_tenant(), a_training(due_at=datetime(2026, 3, 1, 12, 0, tzinfo=UTC)))
-    due = await database.transaction(lambda unit: unit.trainings.claim_due(now=now, lease=LEASE, limit=10))
+    due = await database.transaction(lambda unit: unit.trainings.claim_due(now=now, lease_for=LEASE, limit=10))
     assert [training.id for training in due] == claimed
 
 
@@ -49,6 +49,6 @@ async def test_a_claim_at_a_naive_time_is_refused(database: Database) -> None:
     with pytest.raises(StatementError, match="a stored time must carry its zone"):
         await database.transaction(
             lambda unit: unit.trainings.claim_due(
-                now=datetime(2026, 3, 1, 12, 0, tzinfo=UTC).replace(tzinfo=None), lease=LEASE, limit=1
+                now=datetime(2026, 3, 1, 12, 0, tzinfo=UTC).replace(tzinfo=None), lease_for=LEASE, limit=1
             )
         )

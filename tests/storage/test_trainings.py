@@ -164,7 +164,7 @@ class TestResumeSuspended:
         await database.transaction(lambda unit: unit.trainings.resume_suspended("ten_a", now=NOW))
         row = await stored_one(database, Training)
         assert (row.suspended, row.key_refused_count, row.due_at) == (False, 0, NOW)
-        claimed = await database.transaction(lambda unit: unit.trainings.claim_due(now=NOW, lease=LEASE, limit=9))
+        claimed = await database.transaction(lambda unit: unit.trainings.claim_due(now=NOW, lease_for=LEASE, limit=9))
         assert [due.id for due in claimed] == ["trn_1"]
         assert claimed[0].fence > 4
 

@@ -45,7 +45,7 @@ async def test_claims_in_batches_give_each_of_ten_thousand_once(database: Databa
 
 
 async def claim_batch(database: Database) -> list[str]:
-    claimed = await database.transaction(lambda unit: unit.trainings.claim_due(now=NOW, lease=LEASE, limit=BATCH))
+    claimed = await database.transaction(lambda unit: unit.trainings.claim_due(now=NOW, lease_for=LEASE, limit=BATCH))
     return [due.id for due in claimed]
 
 

@@ -29,6 +29,10 @@ class FakeClock:
         for _, loop, woken in due:
             loop.call_soon_threadsafe(woken.set)
 
+    def jump(self, seconds: float) -> None:
+        """As when somebody sets the clock: the wall's moves, and no time has passed."""
+        self._now += timedelta(seconds=seconds)
+
     async def sleep(self, seconds: float) -> None:
         if seconds <= 0:
             return

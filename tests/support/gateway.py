@@ -258,6 +258,11 @@ class Gateway:
             made += attempts
         return made
 
+    def forget_claims(self) -> None:
+        """As a new process does: what this one has claimed and not worked on is nobody's, until its lease ends."""
+        self.components.poller._busy.clear()
+        self.components.dispatcher._busy.clear()
+
     def advance(self, seconds: float) -> None:
         self.clock.advance(seconds)
 
@@ -308,7 +313,7 @@ async def stop_before_the_first_look(loops: Sequence[ClaimLoop[Any]]) -> None:
 
 async def drive(loop: ClaimLoop[Item]) -> int:
     """One pass of a loop by hand. Unlike the loop itself, this does not survive an exception."""
-    claimed = await loop._claim(100)
+    claimed = (await loop._claim(100)).items
     await asyncio.gather(*(loop._work(item) for item in claimed))
     return len(claimed)
 
@@ -331,6 +336,9 @@ class World:
             "PHOTOGPT_BASE_URL": self.upstream.base_url,
             "DATABASE_URL": f"sqlite:///{self.database}",
             "GATEWAY_MASTER_KEY": MASTER_KEY,
+            # A clock that stands still fills no bucket.
+            "GATEWAY_POLLS_PER_SECOND": 10_000.0,
+            "GATEWAY_POLLS_PER_KEY": 100,
             **variables,
         }
         return settings_of(**given)

@@ -21,7 +21,8 @@ async def ready_and_due(gateway: Gateway) -> dict[str, Any]:
 
 async def test_a_claimed_poll_whose_worker_died_is_taken_over_when_its_lease_ends(gateway: Gateway) -> None:
     training = await ready_and_due(gateway)
-    [dropped] = await gateway.components.poller.claim(10)
+    [dropped] = (await gateway.components.poller.claim(10)).items
+    gateway.forget_claims()
     assert dropped.id == training["id"]
     gateway.advance(59)
     assert await gateway.poll() == 0
@@ -32,7 +33,8 @@ async def test_a_claimed_poll_whose_worker_died_is_taken_over_when_its_lease_end
 
 async def test_a_worker_that_comes_after_its_lease_changes_nothing(gateway: Gateway) -> None:
     training = await ready_and_due(gateway)
-    [late] = await gateway.components.poller.claim(10)
+    [late] = (await gateway.components.poller.claim(10)).items
+    gateway.forget_claims()
     gateway.advance(60)
     assert await gateway.poll() == 1
     end = await gateway.training(training["id"])
@@ -45,7 +47,8 @@ async def test_a_worker_that_comes_after_its_lease_changes_nothing(gateway: Gate
 
 async def test_a_worker_that_comes_after_a_cancellation_changes_nothing(gateway: Gateway) -> None:
     training = await ready_and_due(gateway)
-    [late] = await gateway.components.poller.claim(10)
+    [late] = (await gateway.components.poller.claim(10)).items
+    gateway.forget_claims()
     cancelled = (await gateway.http.delete(f"/v1/trainings/{training['id']}")).json()
     await gateway.components.poller.poll(late)
     assert await gateway.training(training["id"]) == cancelled
@@ -54,7 +57,8 @@ async def test_a_worker_that_comes_after_a_cancellation_changes_nothing(gateway:
 
 async def test_a_poll_that_is_recorded_twice_counts_once(gateway: Gateway) -> None:
     training = await ready_and_due(gateway)
-    [due] = await gateway.components.poller.claim(10)
+    [due] = (await gateway.components.poller.claim(10)).items
+    gateway.forget_claims()
     await asyncio.gather(*(gateway.components.poller.poll(due) for _ in range(3)))
     assert await gateway.event_types(training["id"]) == ["training.started", "training.ready"]
     assert await gateway.deliver() == 1
@@ -83,9 +87,9 @@ async def test_a_claim_takes_no_more_than_it_was_asked_for_and_the_longest_due_f
     gateway.advance(330)
     first = await gateway.components.poller.claim(2)
     second = await gateway.components.poller.claim(10)
-    assert {due.id for due in first} == set(ids[:2])
-    assert {due.id for due in second} == set(ids[2:])
-    assert await gateway.components.poller.claim(10) == []
+    assert {due.id for due in first.items} == set(ids[:2])
+    assert {due.id for due in second.items} == set(ids[2:])
+    assert (await gateway.components.poller.claim(10)).items == []
 
 
 # --- around the trigger ---

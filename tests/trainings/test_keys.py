@@ -70,6 +70,7 @@ async def come_to(gateway: Gateway, training: dict[str, Any], end: str) -> None:
         await gateway.upstream.put_model(raw_status="training")
         gateway.advance(86_400)
         await gateway.poll()
+        await gateway.next_poll(training["id"])
         return
     await gateway.upstream.put_model(raw_status=end)
     await gateway.next_poll(training["id"])

@@ -137,6 +137,9 @@ async def test_a_training_is_given_up_after_24_hours_whatever_photogpt_says(gate
     assert (await gateway.training(training["id"]))["status"] == "training"
     gateway.advance(990)
     assert await gateway.poll() == 1
+    # Two looks in a row have to find it too old.
+    assert (await gateway.training(training["id"]))["status"] == "training"
+    await gateway.next_poll(training["id"])
     end = await gateway.training(training["id"])
     assert (end["status"], end["next_poll_at"]) == ("expired", None)
     said = "training" if readable else "new"
@@ -177,6 +180,25 @@ async def test_a_ready_from_before_the_trigger_does_not_count(gateway: Gateway) 
     gateway.advance(1200)
     assert (await ended_now(gateway, training))["status"] == "ready"
     assert await gateway.event_types(training["id"]) == ["training.started", "training.ready"]
+
+
+async def test_the_first_ready_is_the_end_and_a_model_that_trains_again_is_another_training(gateway: Gateway) -> None:
+    training = await gateway.started(callback_url=gateway.receiver.hook())
+    await gateway.upstream.say("ready")
+    await gateway.next_poll(training["id"])
+    end = await gateway.training(training["id"])
+    await gateway.upstream.put_model(raw_status="training")
+    await gateway.next_poll_is_none(training["id"])
+    assert await gateway.training(training["id"]) == end
+    again = await gateway.started(callback_url=gateway.receiver.hook())
+    assert again["id"] > training["id"]
+    await gateway.upstream.put_model(raw_status="ready")
+    await gateway.next_poll(again["id"])
+    await gateway.deliver()
+    for one in (training, again):
+        assert await gateway.event_types(one["id"]) == ["training.started", "training.ready"]
+    heard = [receipt.event["data"]["id"] for receipt in await gateway.receiver.received()]
+    assert heard == [training["id"], again["id"]]
 
 
 async def test_a_ready_that_stays_counts_after_two_intervals(gateway: Gateway) -> None:

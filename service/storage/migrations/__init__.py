@@ -10,6 +10,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
+from service.crashpoints import CrashPoint, reached
 from service.storage.database import Database
 
 # Any constant will do; it only has to differ from other applications' advisory locks in the same database.
@@ -33,6 +34,7 @@ def _upgrade(connection: Connection) -> tuple[str | None, str | None]:
     config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+    reached(CrashPoint.MIGRATING)
     return before, MigrationContext.configure(connection).get_current_revision()
 
 

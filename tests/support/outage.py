@@ -1,0 +1,40 @@
+"""A database that can't be used for a while: its file is gone, or its disk is full. SQLite only."""
+
+import resource
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from service.storage.database import Database
+from tests.support.gateway import Gateway, World
+
+
+async def lose_database(world: World, gateway: Gateway) -> None:
+    """As when a volume is unmounted: its connections are gone, and it can't be opened."""
+    runner = gateway.components.database._runner
+    runner._writing.dispose()  # type: ignore[attr-defined]
+    runner._reading.dispose()  # type: ignore[attr-defined]
+    shutil.move(world.database, world.folder / "elsewhere")
+    world.database.mkdir()
+
+
+async def find_database(world: World) -> None:
+    world.database.rmdir()
+    shutil.move(world.folder / "elsewhere", world.database)
+
+
+@asynccontextmanager
+async def full_disk(database: Database, path: str | Path) -> AsyncIterator[None]:
+    """Inside the block the write-ahead log of the database at `path`, and so every file of this process, can't grow."""
+    # Far above what pytest has captured in a file by then.
+    await database.run(
+        lambda connection: connection.exec_driver_sql("CREATE TABLE padding AS SELECT zeroblob(1000000)")
+    )
+    size = Path(f"{path}-wal").stat().st_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
