@@ -21,7 +21,7 @@ NPM := $(shell command -v npm)
 
 .PHONY: help
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: demo
 demo: .venv/.setup ## Train a model at a simulated PhotoGPT and watch its signed webhook arrive
@@ -36,6 +36,10 @@ campaign: .venv/.dev ## Kill, crash, end and starve real gateways for an hour; a
 	@.venv/bin/pytest -s -p no:randomly --kills 200 --runs 20 --sigterms 50 --locked-seconds 30 --overdue 100000 \
 	  $(addprefix tests/acceptance/test_,kill_campaign.py crash_points.py sigterm.py storage_faults.py overdue_restart.py) \
 	  $(ARGS)
+
+.PHONY: planted-bugs
+planted-bugs: .venv/.dev ## Plant bugs in a copy, one at a time, and see which tests notice them
+	@.venv/bin/python -m tests.planted_bugs
 
 SEEDS = 10000
 .PHONY: simulate

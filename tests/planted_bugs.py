@@ -1,0 +1,217 @@
+"""Can the tests fail? Plants one bug at a time in a copy of the project and says which tests notice it.
+
+`python -m tests.planted_bugs [NUMBER...]`, or `make planted-bugs`. Each bug is run against the tests named with it, and
+against seeds of the simulation, which knows of no bug in particular. Exit code 1 if one bug goes unnoticed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_ROOT = Path(__file__).parents[1]
+_SEEDS = 40
+
+
+@dataclass(frozen=True)
+class Bug:
+    """`before` becomes `after` in `file`; `tests` should notice."""
+
+    name: str
+    file: str
+    before: str
+    after: str
+    tests: tuple[str, ...]
+
+
+BUGS = (
+    Bug(
+        "the caller is answered before the commit",
+        "service/storage/sqlite.py",
+        "            answers.extend(_undone_alone(connection, job) for job in group)\n",
+        "            answers.extend(_undone_alone(connection, job) for job in group)\n"
+        "            for job, result, problem in answers:\n"
+        "                job.done.set_result(result) if problem is None else job.done.set_exception(problem)\n"
+        "            answers.clear()\n",
+        ("tests/storage/test_group_commit.py", "tests/storage/test_settle.py", "tests/storage/test_unavailable.py"),
+    ),
+    Bug(
+        "a result is stored whoever holds the row by now (no fencing)",
+        "service/storage/trainings.py",
+        "col(Training.id) == training_id, col(Training.fence) == fence, ",
+        "col(Training.id) == training_id, ",
+        ("tests/storage/test_compare_and_set.py", "tests/trainings/test_crashes.py"),
+    ),
+    Bug(
+        "no unique index on event x target",
+        "service/storage/migrations/versions/0001_first_tables.py",
+        '"uq_deliveries_target", "deliveries", ["event_id", "callback_id"], unique=True',
+        '"uq_deliveries_target", "deliveries", ["event_id", "callback_id"], unique=False',
+        ("tests/storage/test_uniqueness.py", "tests/storage/test_migrations.py"),
+    ),
+    Bug(
+        "a late tick is skipped",
+        "service/scheduler.py",
+        "misfire_grace_time=None",
+        "misfire_grace_time=1",
+        ("tests/test_scheduler.py",),
+    ),
+    Bug(
+        "one 404 means deleted",
+        "service/domain/training.py",
+        "NOT_FOUND_LIMIT = 3",
+        "NOT_FOUND_LIMIT = 1",
+        ("tests/domain/test_training.py", "tests/trainings/test_bad_polls.py"),
+    ),
+    Bug(
+        "a trigger whose answer is lost is triggered again",
+        "service/photogpt/client.py",
+        "            return Unclear(reason) if failure.sent else NotReached(reason)\n",
+        "            if failure.sent:\n"
+        '                await self._triggers.send("GET", f"{self._model_url(model_id)}/train", headers)\n'
+        "            return Unclear(reason) if failure.sent else NotReached(reason)\n",
+        ("tests/api/test_unclear_outcomes.py", "tests/photogpt/test_client.py"),
+    ),
+    Bug(
+        "the trigger comes before its intent is stored",
+        "service/trainings/intake.py",
+        "        begun = await self._database.transaction(",
+        "        await self._photogpt.trigger(caller.key, request.model_id)\n"
+        "        begun = await self._database.transaction(",
+        ("tests/api/test_trainings.py", "tests/trainings/test_storage_outages.py"),
+    ),
+    Bug(
+        "a status changes without its event (no outbox)",
+        "service/trainings/record.py",
+        "        news = _news(held.before, watch)\n",
+        "        news = [] if watch.status == Status.DELETED else _news(held.before, watch)\n",
+        ("tests/trainings/test_watching.py",),
+    ),
+    Bug(
+        "the lease is shorter than an attempt",
+        "service/webhooks/dispatcher.py",
+        "lease_for=self._lease, limit=limit, rng=self._rng, busy=busy",
+        "lease_for=self._lease / 100, limit=limit, rng=self._rng, busy=()",
+        ("tests/webhooks/test_retries.py", "tests/webhooks/test_attempts.py", "tests/trainings/test_clock_jumps.py"),
+    ),
+    Bug(
+        "a training expires at the first look at a wrong clock",
+        "service/domain/training.py",
+        "    if too_long and watch.expiring:\n",
+        "    if too_long:\n",
+        ("tests/domain/test_training.py", "tests/trainings/test_clock_jumps.py"),
+    ),
+    Bug(
+        "what came of a call is forgotten if the database is away",
+        "service/storage/database.py",
+        "                if clock.monotonic() + _SETTLE_PAUSE > until:\n                    raise\n",
+        "                raise\n",
+        ("tests/storage/test_settle.py", "tests/trainings/test_storage_outages.py"),
+    ),
+    Bug(
+        "one failing unit of work undoes its whole group (no savepoints)",
+        "service/storage/sqlite.py",
+        "        with connection.begin_nested():\n            return job, job.work(connection), None\n",
+        "        return job, job.work(connection), None\n",
+        ("tests/storage/test_group_commit.py", "tests/storage/test_transactions.py"),
+    ),
+    Bug(
+        "a delivery is done with whatever the receiver answers",
+        "service/domain/delivery.py",
+        "SUCCESS = range(200, 300)",
+        "SUCCESS = range(200, 600)",
+        ("tests/domain/test_delivery.py", "tests/webhooks/test_retries.py"),
+    ),
+    Bug(
+        "a 429 makes nobody wait",
+        "service/trainings/poller.py",
+        "            if isinstance(seen, Throttled):\n                unit",
+        "            if False:\n                unit",
+        ("tests/trainings/test_manners.py",),
+    ),
+    Bug(
+        "after a restart a model may be polled right away again",
+        "service/storage/trainings.py",
+        "        moved = self._session.exec(update(Training).where(col(Training.due_at) > latest).values(due_at=latest))\n",
+        "        moved = self._session.exec(update(Training).where(col(Training.due_at) > latest)"
+        ".values(due_at=latest - timedelta(days=1), last_polled_at=None))\n",
+        ("tests/storage/test_trainings.py", "tests/trainings/test_restarts.py"),
+    ),
+    Bug(
+        "the key is kept when the last training ends",
+        "service/trainings/record.py",
+        "            unit.tenants.erase_key_if_idle(row.tenant_id)\n",
+        "            pass\n",
+        ("tests/trainings/test_keys.py",),
+    ),
+)
+
+
+def main() -> int:
+    chosen = [int(number) for number in sys.argv[1:]] or range(1, len(BUGS) + 1)
+    unnoticed = [number for number in chosen if not _noticed(number, BUGS[number - 1])]
+    print(f"{len(chosen)} bugs planted, {len(unnoticed)} unnoticed {unnoticed or ''}")
+    return 1 if unnoticed else 0
+
+
+def _noticed(number: int, bug: Bug) -> bool:
+    with tempfile.TemporaryDirectory(prefix="planted-bug-") as folder:
+        copy = Path(folder)
+        for part in ("service", "tests", "openapi", "pyproject.toml"):
+            _copy(_ROOT / part, copy / part)
+        source = copy / bug.file
+        text = source.read_text(encoding="utf-8")
+        if text.count(bug.before) != 1:
+            raise SystemExit(f"bug {number}: the code has changed; mend `before` of {bug.name!r}")
+        source.write_text(text.replace(bug.before, bug.after), encoding="utf-8")
+        tests = _failed_tests(copy, bug)
+        seeds = _failed_seeds(copy)
+    print(f"{number:2} {bug.name}\n     tests: {tests or '-'}\n     simulation: {seeds or '-'}", flush=True)
+    return bool(tests or seeds)
+
+
+def _failed_tests(copy: Path, bug: Bug) -> str:
+    said = _run(copy, "pytest", "-q", "-p", "no:randomly", "--no-header", "--timeout=60", *bug.tests)
+    failed = list(dict.fromkeys(_names(said)))
+    return f"{len(failed)} fail: {', '.join(failed[:3])}" if failed else ""
+
+
+def _names(said: str) -> Iterator[str]:
+    for line in said.splitlines():
+        if found := re.match(r"(?:FAILED|ERROR) (\S+?)(?:\[| - |$)", line):
+            yield found[1]
+
+
+def _failed_seeds(copy: Path) -> str:
+    said = _run(copy, "tests.simulation", "--seeds", str(_SEEDS))
+    found = re.search(r"(\d+) failed: ([\d, ]+);", said)
+    if not found:
+        return "" if "0 failed" in said else said.strip().splitlines()[-1][:200]
+    reason = re.search(r"Violation: (.*)", said)
+    return f"{found[1]} of {_SEEDS} seeds fail ({found[2]}): {reason[1][:110] if reason else 'see there'}"
+
+
+def _run(copy: Path, *command: str) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(copy)}
+    done = subprocess.run(
+        [sys.executable, "-m", *command], cwd=copy, env=environment, capture_output=True, text=True, check=False
+    )
+    return done.stdout + done.stderr[-500:] if done.returncode else done.stdout
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("node_modules", "__pycache__"))
+    else:
+        shutil.copy(source, target)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
