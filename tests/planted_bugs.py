@@ -139,8 +139,8 @@ BUGS = (
     Bug(
         "after a restart a model may be polled right away again",
         "service/storage/trainings.py",
-        "        moved = self._session.exec(update(Training).where(col(Training.due_at) > latest).values(due_at=latest))\n",
-        "        moved = self._session.exec(update(Training).where(col(Training.due_at) > latest)"
+        "update(Training).where(col(Training.due_at) > latest).values(due_at=latest))\n",
+        "update(Training).where(col(Training.due_at) > latest)"
         ".values(due_at=latest - timedelta(days=1), last_polled_at=None))\n",
         ("tests/storage/test_trainings.py", "tests/trainings/test_restarts.py"),
     ),
