@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -82,18 +83,16 @@ class ClaimLoop(Generic[T]):
         self._wanted.set()
 
     async def stop(self, timeout: float) -> None:
-        """Claim no more; give the work in flight `timeout` seconds, then cancel it (its leases bring the rows back)."""
+        """Claim no more; give what is under way `timeout` seconds, then cancel it (leases bring the rows back)."""
         self._stopping = True
         self._wanted.set()
-        runner = {self._runner} if self._runner else set()
-        if not runner | self._in_flight:
-            return
-        # The runner first: what it is claiming at this moment is work in flight, too.
-        _, hanging = await asyncio.wait(runner, timeout=timeout) if runner else (set(), set())
-        late: set[asyncio.Task[None]] = set(hanging)
-        if self._in_flight:
-            _, unfinished = await asyncio.wait(self._in_flight, timeout=timeout)
-            late |= unfinished
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                # The runner first: what it is claiming at this moment is work in flight, too.
+                for tasks in ({self._runner} if self._runner else set(), self._in_flight):
+                    if tasks:
+                        await asyncio.wait(tasks)
+        late = [task for task in (self._runner, *self._in_flight) if task is not None and not task.done()]
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
