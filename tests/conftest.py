@@ -17,7 +17,7 @@ _CAMPAIGN = {
     "--runs": (1, "crashes at each named crash point"),
     "--sigterms": (2, "SIGTERM to a gateway under load"),
     "--locked-seconds": (7, "how long SQLite is locked from outside"),
-    "--overdue": (2000, "overdue models at a restart"),
+    "--overdue": (1200, "overdue models at a restart"),
 }
 
 
