@@ -14,11 +14,12 @@ from typing import Protocol, TypeVar
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
-from sqlmodel import Session, col, func, select
+from sqlmodel import Session, col, func, select, update
 
 from service.clock import Clock
 from service.domain.errors import StorageUnavailable
 from service.storage.idempotency import Idempotency
+from service.storage.insert import insert_if_new
 from service.storage.outbox import Outbox
 from service.storage.postgres import Postgres
 from service.storage.sqlite import Sqlite
@@ -49,6 +50,12 @@ class UnitOfWork:
     def last_beat(self) -> datetime | None:
         """The wall time at which some process last wrote its heartbeat."""
         return self.session.exec(select(func.max(col(Heartbeat.at)))).one()
+
+    def beat(self, now: datetime) -> None:
+        """Write the heartbeat; the first of all inserts it, and yields to another replica that was first."""
+        written = self.session.exec(update(Heartbeat).where(col(Heartbeat.id) == 1).values(at=now))
+        if written.rowcount == 0:
+            insert_if_new(self.session, Heartbeat(id=1, at=now))
 
     def _fill_outbox(self) -> None:
         self.outbox_filled = True
@@ -123,7 +130,7 @@ class Database:
 
     async def beat(self, now: datetime) -> None:
         """Raise StorageUnavailable unless the database can be written: a full disk shows in nothing less."""
-        await self.transaction(lambda unit: unit.session.merge(Heartbeat(id=1, at=now)))
+        await self.transaction(lambda unit: unit.beat(now))
 
     async def close(self) -> None:
         await self._runner.close()

@@ -19,13 +19,27 @@ from sqlalchemy import Connection, Engine, create_engine, event
 
 from service.crashpoints import CrashPoint, reached
 from service.domain.errors import ConfigurationError, StorageUnavailable
+from service.storage.filesystem import file_system_here, fleeting, is_network
+from service.telemetry.logging import get_logger
 
 T = TypeVar("T")
+_log = get_logger("sqlite")
 
 _READERS = 4
 _BUSY_TIMEOUT_MS = 5000  # failure model 2.4, "SQLite locked"
 # performance.md 4: more than this in one commit adds latency and no rate.
 _LARGEST_GROUP = 512
+
+
+def _refuse_or_warn(url: str, file_system: str | None) -> None:
+    """Where the file lies decides whether it is safe there at all, and whether it is kept (failure model 2.4)."""
+    if is_network(file_system):
+        raise ConfigurationError(
+            f"DATABASE_URL={url} is on a network file system ({file_system}), where SQLite can lose data: use a local "
+            "disk, or PostgreSQL."
+        )
+    if lost_with := fleeting(file_system):
+        _log.warning("database_will_not_last", file_system=file_system, lost_with=lost_with)
 
 
 @dataclass(slots=True)
@@ -43,6 +57,7 @@ class Sqlite:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigurationError(f"DATABASE_URL={url}: {path.parent} can't be made: {error}") from error
+        _refuse_or_warn(url, file_system_here(path.parent))
         self._writing = sqlite_engine(url, begin="BEGIN IMMEDIATE", pool_size=1)
         self._reading = sqlite_engine(url, begin="BEGIN", pool_size=_READERS, read_only=True)
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()

@@ -43,6 +43,7 @@ _log = get_logger("poller")
 _BURST_SECONDS = 0.1
 # While nobody answers, one poll in this time; at short intervals (tests) never less often than a model is due anyway.
 _PROBE_EVERY = timedelta(seconds=30)
+_MOST_STRANGE = 100
 _NOT_ASKED = Unreadable("upstream_down", outage=True)
 
 
@@ -79,6 +80,7 @@ class Poller:
         self._clock = clock
         self._rng = rng
         self._busy: dict[str, str] = {}
+        self._strange: set[str] = set()
 
     async def claim(self, limit: int) -> Claimed[DueTraining]:
         granted = await self._tokens(limit)
@@ -211,9 +213,14 @@ class Poller:
             log.debug("not_polled", reason=seen.reason)
         elif isinstance(seen, Unreadable):
             log.warning("poll_unreadable", reason=seen.reason)
-        elif (
-            isinstance(seen, Observation) and not is_known(seen.raw_status) and seen.raw_status != due.watch.raw_status
-        ):
+        elif isinstance(seen, Observation) and self._is_news(seen.raw_status):
             log.warning("unknown_upstream_status", upstream_status=seen.raw_status)
         else:
             log.debug("polled", seen=type(seen).__name__)
+
+    def _is_news(self, raw_status: str) -> bool:
+        """Whether this is a word of PhotoGPT's that nobody has told us of; once for each, and not without end."""
+        if is_known(raw_status) or raw_status in self._strange or len(self._strange) >= _MOST_STRANGE:
+            return False
+        self._strange.add(raw_status)
+        return True

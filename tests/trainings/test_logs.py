@@ -157,3 +157,16 @@ async def test_a_defect_where_a_key_is_at_hand_is_logged_without_it(world: World
         await wait_until(lambda: "work_failed" in log.getvalue(), what="a poll that fails in a way of its own")
     assert "OutsideLoopback" in log.getvalue()
     assert_silent_about_secrets(log)
+
+
+async def test_a_word_that_nobody_told_us_of_is_logged_once(
+    gateway: Gateway, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await gateway.upstream.put_model("model-2")
+    for model in ("model-1", "model-2"):
+        training = await gateway.started(model)
+        for word in ("Warming-Up", "cooling down", "Warming-Up"):
+            await gateway.upstream.put_model(model, raw_status=word)
+            await gateway.next_poll(training["id"])
+    said = capsys.readouterr().out
+    assert (said.count("Warming-Up"), said.count("cooling down")) == (1, 1)
