@@ -16,7 +16,7 @@ from service.clock import Clock
 from service.crashpoints import CrashPoint, reached
 from service.domain import ids
 from service.domain.backoff import poll_delay
-from service.domain.errors import Conflict
+from service.domain.errors import Conflict, UpstreamRefused
 from service.domain.training import Failure, Observation, Rules, Signal, Status, Watch
 from service.photogpt.answers import Confirmed, NotReached, Refused, TriggerResult, Unclear
 from service.photogpt.client import PhotoGPT
@@ -36,6 +36,8 @@ _log = get_logger("intake")
 _MOST_CALLBACKS = 5
 # A Retry-After of PhotoGPT's is passed on up to here (failure model 2.3, "bounded").
 _LONGEST_RETRY_AFTER = 3600
+# Refusals of a reading that say more than that the key is not good.
+_KEY_WORKS = frozenset({402, 404, 409, 422})
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ class Intake:
         settled = await self._settle_without_trigger(caller, request)
         if settled is not None:
             return settled
-        baseline = await self._photogpt.baseline(caller.key, request.model_id)
+        baseline = await self._baseline(caller, request.model_id)
         begun = await self._database.transaction(lambda unit: self._store_intent(unit, caller, request, baseline))
         if isinstance(begun, Outcome):
             return begun
@@ -95,6 +97,18 @@ class Intake:
         """Wait up to `timeout` seconds for triggers under way; what is left is settled by reading after the lease."""
         if self._under_way:
             await asyncio.wait(self._under_way, timeout=timeout)
+
+    async def _baseline(self, caller: Caller, model_id: str) -> Observation:
+        try:
+            return await self._photogpt.baseline(caller.key, model_id)
+        except UpstreamRefused as refused:
+            if refused.status in _KEY_WORKS:
+                # It may be this very model that is gone: only its own polls can say so, and they must go on for that.
+                now = self._clock.now()
+                await self._database.transaction(
+                    lambda unit: unit.trainings.resume_suspended(caller.tenant_id, now=now)
+                )
+            raise
 
     async def _settle_without_trigger(self, caller: Caller, request: TrainRequest) -> Outcome | None:
         """A replay or a join, which cost PhotoGPT nothing; None when there is something to trigger."""

@@ -21,6 +21,12 @@ def test_every_promise_holds(first: int) -> None:
         assert outcome.report is not None, outcome.trouble
 
 
+@pytest.mark.parametrize("seed", [pytest.param(20311, id="suspended, and its model is gone")])
+def test_what_it_once_found(seed: int) -> None:
+    outcome = attempt(seed)
+    assert outcome.report is not None, outcome.trouble
+
+
 def test_a_seed_is_the_same_run_again() -> None:
     seed = random.Random(5).randrange(10_000)
     assert simulate(seed) == simulate(seed)

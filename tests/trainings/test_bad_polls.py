@@ -252,6 +252,18 @@ async def test_the_same_request_once_more_is_enough_to_resume(gateway: Gateway) 
     assert await gateway.upstream.trigger_calls() == 1
 
 
+async def test_a_model_that_is_gone_can_still_be_asked_for_to_resume_its_training(gateway: Gateway) -> None:
+    """Found by the simulation, seed 20311: the request is refused with a 404, which shows that the key works."""
+    training = await suspended(gateway)
+    await gateway.upstream.fault_reading("status", status=404, times=4)
+    assert (await gateway.train()).status_code == 404
+    assert (await gateway.training(training["id"]))["suspended"] is False
+    for _ in range(3):
+        gateway.advance(330)
+        assert await gateway.poll() == 1
+    assert (await gateway.training(training["id"]))["status"] == "deleted"
+
+
 async def test_a_key_that_is_still_refused_resumes_nothing(gateway: Gateway) -> None:
     training = await suspended(gateway)
     await gateway.upstream.put_model("model-2")
