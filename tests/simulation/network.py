@@ -51,26 +51,24 @@ class Line:
         if self._faults.strikes("connection refused"):
             await asyncio.sleep(self._latency())
             raise failed(ErrorClass.REFUSED, sent=False)
-        answered: asyncio.Future[Reply] = loop.create_future()
+        answered: asyncio.Future[Reply | None] = loop.create_future()
         if not self._faults.strikes("request lost"):
             loop.call_later(self._latency(), self._arrive, answered, (url, headers, body))
         if self._when_sent is not None:
             reached(self._when_sent)
         try:
             async with asyncio.timeout(self._timeout):
-                status, answer_headers, answer_body = await answered
+                reply = await answered
         except TimeoutError:
             raise failed(ErrorClass.TIMEOUT, sent=True) from None
-        except ConnectionResetError:
-            raise failed(ErrorClass.RESET, sent=True) from None
-        return Answer(
-            status, answer_headers, answer_body, complete=True, duration=timedelta(seconds=loop.time() - started)
-        )
+        if reply is None:
+            raise failed(ErrorClass.RESET, sent=True)
+        return Answer(*reply, complete=True, duration=timedelta(seconds=loop.time() - started))
 
     async def close(self) -> None:
         self.dead = True
 
-    def _arrive(self, answered: asyncio.Future[Reply], request: tuple[str, Mapping[str, str], bytes]) -> None:
+    def _arrive(self, answered: asyncio.Future[Reply | None], request: tuple[str, Mapping[str, str], bytes]) -> None:
         reply = self._handle(*request)
         if self._faults.strikes("answer lost"):
             return
@@ -81,10 +79,7 @@ class Line:
         return self._rng.uniform(0.001, _SLOW if self._faults.strikes("answer is slow") else _USUAL)
 
 
-def _come_back(answered: asyncio.Future[Reply], reply: Reply | None) -> None:
-    if answered.done():
-        return
-    if reply is None:
-        answered.set_exception(ConnectionResetError())
-    else:
+def _come_back(answered: asyncio.Future[Reply | None], reply: Reply | None) -> None:
+    """None is a connection that was reset."""
+    if not answered.done():
         answered.set_result(reply)
