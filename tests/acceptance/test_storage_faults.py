@@ -1,5 +1,6 @@
 """A database that can't be written: full, locked, read-only. No trigger, no poll, no webhook that can't be recorded."""
 
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -166,8 +167,9 @@ def test_on_a_read_only_disk_the_gateway_ends_with_one_clear_line(disk: SmallDis
     stack.spawn_gateway()
 
     assert stack.end_gateway() not in (0, None)
-    said = (stack.folder / f"{stack.gateway.name}.err").read_text().strip()
-    assert "Traceback" not in said
-    assert said.count("\n") == 0, said
-    assert "gateway.db can't be used: attempt to write a readonly database" in said
+    log = (stack.folder / f"{stack.gateway.name}.err").read_text().strip()
+    # Before it stands the warning that a disk in memory does not last.
+    *_, said = log.splitlines()
+    assert "Traceback" not in log
+    assert re.fullmatch(r"error: The database \S+/gateway\.db can't be used: [a-z ]+\.", said), log
     say(f"read-only disk: {said}")
