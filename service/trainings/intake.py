@@ -90,13 +90,19 @@ class Intake:
         # A task of its own: a caller who hangs up must not leave a trigger without its outcome.
         task = asyncio.create_task(self._trigger(caller, request, begun))
         self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        task.add_done_callback(self._ended)
         return await asyncio.shield(task)
 
     async def drain(self, timeout: float) -> None:
         """Wait up to `timeout` seconds for triggers under way; what is left is settled by reading after the lease."""
         if self._under_way:
             await asyncio.wait(self._under_way, timeout=timeout)
+
+    def _ended(self, task: asyncio.Task[Outcome]) -> None:
+        """Its caller may have hung up, and then nobody else hears that the outcome could not be stored."""
+        self._under_way.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.warning("trigger_unrecorded", reason=str(error))
 
     async def _baseline(self, caller: Caller, model_id: str) -> Observation:
         try:

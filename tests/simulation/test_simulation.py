@@ -56,6 +56,5 @@ def test_hours_pass_in_no_time() -> None:
 
 def test_waiting_for_nothing_is_an_error_and_not_a_hang() -> None:
     loop = VirtualTimeLoop()
-    runner = asyncio.Runner(loop_factory=lambda: loop)
-    with pytest.raises(DeadlockError):
+    with asyncio.Runner(loop_factory=lambda: loop) as runner, pytest.raises(DeadlockError):
         runner.run(asyncio.Event().wait())
