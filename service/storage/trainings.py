@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
@@ -50,6 +50,10 @@ class PollLimits:
             return {}
         room = {tenant: self.per_tenant - count for tenant, count in Counter(self.busy.values()).items()}
         return {tenant: free if free >= self.refill else 0 for tenant, free in room.items()}
+
+    def leaves_out(self, claimed: Mapping[str, str]) -> bool:
+        """Whether a tenant has no room for more after this claim, each of `claimed` with its tenant."""
+        return 0 in replace(self, busy={**self.busy, **claimed}).room().values()
 
 
 _NO_LIMITS = PollLimits()

@@ -96,9 +96,11 @@ class Poller:
             self._bucket.give_back(granted)
             raise
         self._bucket.give_back(granted - len(due))
-        self._busy |= {training.id: training.tenant_id for training in due}
-        # A key that has no room left may have more that is due.
-        return Claimed(due, more=len(due) == granted or 0 in self._limits().room().values())
+        claimed = {training.id: training.tenant_id for training in due}
+        self._busy |= claimed
+        # A key that has no room left may have more that is due. By the limits that the claim went by: a poll that has
+        # ended meanwhile freed room too late for it, and wakes the loop only if it is told that there is more.
+        return Claimed(due, more=len(due) == granted or limits.leaves_out(claimed))
 
     async def poll(self, due: DueTraining) -> None:
         """Read one claimed model and record what it means."""

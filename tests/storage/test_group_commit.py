@@ -2,8 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 
 import pytest
 from sqlalchemy import event
@@ -12,6 +11,7 @@ from service.domain.errors import StorageUnavailable
 from service.storage.database import Database, UnitOfWork
 from service.storage.sqlite import Sqlite
 from service.storage.tables import Tenant
+from tests.support.outage import busy_writer
 from tests.support.rows import a_tenant, store, stored
 
 
@@ -34,24 +34,6 @@ def adds_and_raises(id: str) -> Callable[[UnitOfWork], str]:
         raise Mishap(id)
 
     return work
-
-
-@asynccontextmanager
-async def busy_writer(sqlite: Database) -> AsyncIterator[None]:
-    """Inside the block the writer is busy; whatever is begun there is one group at its end."""
-    entered, leave = threading.Event(), threading.Event()
-
-    def work(unit: UnitOfWork) -> None:
-        entered.set()
-        assert leave.wait(30)
-
-    task = asyncio.create_task(sqlite.transaction(work))
-    assert await asyncio.to_thread(entered.wait, 30)
-    try:
-        yield
-    finally:
-        leave.set()
-        await task
 
 
 async def begun(*tasks: asyncio.Task[str]) -> None:

@@ -1,12 +1,14 @@
 """A database that can't be used for a while: its file is gone, or its disk is full. SQLite only."""
 
+import asyncio
 import resource
 import shutil
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from service.storage.database import Database
+from service.storage.database import Database, UnitOfWork
 from tests.support.gateway import Gateway, World
 
 
@@ -38,3 +40,21 @@ async def full_disk(database: Database, path: str | Path) -> AsyncIterator[None]
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@asynccontextmanager
+async def busy_writer(database: Database) -> AsyncIterator[None]:
+    """Inside the block the writer is busy; whatever is begun there is one group at its end."""
+    entered, leave = threading.Event(), threading.Event()
+
+    def work(unit: UnitOfWork) -> None:
+        entered.set()
+        assert leave.wait(30)
+
+    task = asyncio.create_task(database.transaction(work))
+    assert await asyncio.to_thread(entered.wait, 30)
+    try:
+        yield
+    finally:
+        leave.set()
+        await task

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from functools import partial
 from typing import Any
 
 import pytest
 
+from service.claimloop import Claimed
 from tests.support.gateway import KEY, OTHER_KEY, Gateway, World
+from tests.support.outage import busy_writer
 from tests.support.waiting import wait_until
 
 
@@ -149,6 +152,26 @@ async def test_one_key_has_no_more_polls_under_way_than_its_share(world: World) 
             gateway.upstream.clock.release()
         await wait_until(lambda: gateway.components.polls.in_flight == 0, what="the end of all polls")
         assert len(await gateway.upstream.calls()) == 6
+
+
+async def test_a_poll_that_ends_while_others_are_claimed_leaves_its_room_to_the_next_claim(world: World) -> None:
+    async with world.gateway(GATEWAY_POLLS_PER_KEY=1) as gateway:
+        await start(gateway, "model-1", "model-2")
+        gateway.advance(330)
+        poller, database = gateway.components.poller, gateway.components.database
+        queue = database._runner._jobs  # type: ignore[attr-defined]
+        [due] = (await poller.claim(10)).items
+        await gateway.upstream.fault("delay", path="/models/[^/]+", seconds=1)
+        poll = asyncio.create_task(poller.poll(due))
+        await wait_until(lambda: gateway.upstream.clock.held == 1, what="the poll")
+        async with busy_writer(database):
+            # Both wait for one commit: the end of the poll, and a claim that finds its key's room still taken.
+            gateway.upstream.clock.release()
+            await wait_until(lambda: queue.qsize() == 1, what="the end of the poll")
+            claim = asyncio.create_task(poller.claim(10))
+            await wait_until(lambda: queue.qsize() == 2, what="the claim")
+        await poll
+        assert await claim == Claimed([], more=True)
 
 
 async def test_no_more_polls_start_in_a_second_than_may(world: World) -> None:
