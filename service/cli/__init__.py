@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from service.cli import client, demo, gateway, simulate
+from service.cli import client, deliveries, demo, endpoints, gateway, listen, simulate
 from service.cli.terminal import CommandFailed, complain
 from service.domain.errors import ConfigurationError, GatewayError
 
@@ -23,6 +23,9 @@ app = typer.Typer(
 )
 gateway.register(app)
 client.register(app)
+app.add_typer(deliveries.app)
+app.add_typer(endpoints.app)
+listen.register(app)
 demo.register(app)
 app.add_typer(simulate.app)
 

@@ -1,11 +1,13 @@
-"""Commands that talk to a running gateway over its API: train, trainings, deliveries."""
+"""Commands that talk to a running gateway over its API: `train` and `trainings`, and what all such commands share."""
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import httpx
 import typer
@@ -13,6 +15,7 @@ from rich.table import Table
 
 from service.cli.progress import TrainingProgress
 from service.cli.terminal import CommandFailed, err, out, print_json
+from service.domain.event import EventType
 
 _WATCH_SECONDS = 1.0
 _TIMEOUT_SECONDS = 75.0  # a train request waits for two calls to PhotoGPT, 30 s each
@@ -32,11 +35,22 @@ Credential = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.")]
 Limit = Annotated[int, typer.Option(min=1, max=100, help="At most so many, the newest.")]
 
-_DEFAULT_GATEWAY = "http://127.0.0.1:8470"
+EventTypes = Annotated[
+    list[EventType] | None,
+    typer.Option(
+        "--event",
+        "--events",
+        metavar="TYPE",
+        help=f"Only events of this type; may be repeated. One of {', '.join(EventType)}.",
+        show_default=False,
+    ),
+]
+
+DEFAULT_GATEWAY = "http://127.0.0.1:8470"
 
 
 def register(app: typer.Typer) -> None:
-    for command in (train, trainings, deliveries):
+    for command in (train, trainings):
         app.command()(command)
 
 
@@ -45,22 +59,48 @@ class GatewayClient:
     base_url: str
     credential: str | None
 
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.credential}"} if self.credential else {}
+
+    def url(self, path: str) -> str:
+        return self.base_url.rstrip("/") + path
+
     def call(self, method: str, path: str, **options: Any) -> Any:
-        """The JSON answer; CommandFailed with the gateway's own words otherwise."""
-        headers = {"authorization": f"Bearer {self.credential}"} if self.credential else {}
+        """The JSON answer, None if it has no body; CommandFailed with the gateway's own words otherwise."""
         try:
-            with httpx.Client(trust_env=False, timeout=_TIMEOUT_SECONDS, headers=headers) as client:
-                response = client.request(method, self.base_url.rstrip("/") + path, **options)
-                content = response.json()
-        except httpx.HTTPError as error:
-            raise CommandFailed(
-                f"No answer from the gateway at {self.base_url} ({error}): is `photogpt-webhooks serve` running?"
-            ) from error
-        except ValueError as error:
-            raise CommandFailed(f"{self.base_url} does not answer like a gateway.") from error
+            with httpx.Client(trust_env=False, timeout=_TIMEOUT_SECONDS, headers=self.headers) as client:
+                response = client.request(method, self.url(path), **options)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise CommandFailed(self.unreachable(error)) from error
         if response.is_error:
-            raise CommandFailed(f"{content.get('detail', 'no detail')} ({response.status_code} {content.get('code')})")
-        return content
+            raise CommandFailed(self.refusal(response))
+        if response.status_code == httpx.codes.NO_CONTENT:
+            return None
+        try:
+            return response.json()
+        except ValueError as error:
+            raise CommandFailed(self.no_gateway()) from error
+
+    def list(self, path: str, asked: Mapping[str, Any]) -> Any:
+        """A page of what is `asked` for; what is None is not."""
+        return self.call("GET", path, params={name: value for name, value in asked.items() if value is not None})
+
+    def unreachable(self, error: Exception) -> str:
+        return f"No answer from the gateway at {self.base_url} ({error}): is `photogpt-webhooks serve` running?"
+
+    def no_gateway(self) -> str:
+        return f"{self.base_url} does not answer like a gateway."
+
+    def refusal(self, response: httpx.Response) -> str:
+        """Why the gateway refused, in its own words."""
+        try:
+            problem = response.json()
+        except ValueError:
+            problem = None
+        if not isinstance(problem, dict) or "code" not in problem:
+            return self.no_gateway()
+        return f"{problem.get('detail', 'no detail')} ({response.status_code} {problem['code']})"
 
 
 def train(
@@ -68,7 +108,7 @@ def train(
     callback: Annotated[str | None, typer.Option(help="URL that the webhook is POSTed to.")] = None,
     metadata: Annotated[str | None, typer.Option(help='JSON object that comes back, such as {"user": "42"}.')] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Stay until the end, with a progress bar.")] = False,
-    gateway: Gateway = _DEFAULT_GATEWAY,
+    gateway: Gateway = DEFAULT_GATEWAY,
     key: Credential = None,
     as_json: AsJson = False,
 ) -> None:
@@ -89,12 +129,12 @@ def train(
 def trainings(
     status: Annotated[str | None, typer.Option(help="Only trainings in this status.")] = None,
     limit: Limit = 20,
-    gateway: Gateway = _DEFAULT_GATEWAY,
+    gateway: Gateway = DEFAULT_GATEWAY,
     key: Credential = None,
     as_json: AsJson = False,
 ) -> None:
     """List trainings, newest first."""
-    found = _list(GatewayClient(gateway, key), "/v1/trainings", {"limit": limit, "status": status})
+    found = GatewayClient(gateway, key).list("/v1/trainings", {"limit": limit, "status": status})
     if as_json:
         print_json(found)
         return
@@ -102,34 +142,10 @@ def trainings(
     for item in found["data"]:
         marks = "".join(f" [yellow]{flag}[/]" for flag in ("overdue", "suspended") if item[flag])
         problem = next((c["last_problem"] for c in item["callbacks"] if c["last_problem"]), "")
-        times = (_clock_time(item["triggered_at"]), _clock_time(item["next_poll_at"]))
+        times = (clock_time(item["triggered_at"]), clock_time(item["next_poll_at"]))
         said = item["upstream_status"] or ""
         table.add_row(item["id"], item["model_id"], item["status"] + marks, said, *times, problem)
-    _show(table, found)
-
-
-def deliveries(
-    training: Annotated[str | None, typer.Option(help="Only deliveries of this training.")] = None,
-    status: Annotated[str | None, typer.Option(help="pending, delivered or dead.")] = None,
-    limit: Limit = 20,
-    gateway: Gateway = _DEFAULT_GATEWAY,
-    key: Credential = None,
-    as_json: AsJson = False,
-) -> None:
-    """List deliveries with their last attempt, newest first."""
-    asked = {"limit": limit, "status": status, "training_id": training}
-    found = _list(GatewayClient(gateway, key), "/v1/deliveries", asked)
-    if as_json:
-        print_json(found)
-        return
-    table = Table("delivery", "event", "status", "attempts", "last answer", "next attempt", "to")
-    for item in found["data"]:
-        last = item["attempts"][-1] if item["attempts"] else {}
-        answer = last.get("error_class") or last.get("status_code") or ""
-        next_at = _clock_time(item["next_attempt_at"])
-        attempts = str(len(item["attempts"]))
-        table.add_row(item["id"], item["event_type"], item["status"], attempts, str(answer), next_at, item["url"])
-    _show(table, found)
+    show_page(table, found)
 
 
 def start_training(
@@ -159,15 +175,24 @@ def wait_for_end(client: GatewayClient, training: dict[str, Any], *, speed: floa
     return training
 
 
-def _list(client: GatewayClient, path: str, asked: dict[str, Any]) -> Any:
-    return client.call("GET", path, params={name: value for name, value in asked.items() if value is not None})
-
-
-def _show(table: Table, found: dict[str, Any]) -> None:
+def show_page(table: Table, found: dict[str, Any]) -> None:
     out.print(table)
     if found["next_cursor"]:
         out.print("[dim]There are more; raise --limit, or read the API with its cursor.[/]")
 
 
-def _clock_time(at: str | None) -> str:
+def clock_time(at: str | None) -> str:
     return "" if at is None else at.removesuffix("Z").partition(".")[0].replace("T", " ")
+
+
+def in_path(given: str) -> str:
+    """An id as a person gave it, as one part of a path."""
+    return quote(given, safe="")
+
+
+def only_own_options(ctx: typer.Context) -> None:
+    """A group's options are those of its own list; before one of its commands they would mean nothing."""
+    for name in ctx.params:
+        source = ctx.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise typer.BadParameter(f"Give options after `{ctx.invoked_subcommand}`.")

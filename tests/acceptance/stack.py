@@ -25,6 +25,8 @@ FAST = {
     # The whole stack is one key.
     "GATEWAY_POLLS_PER_SECOND": "10000",
     "GATEWAY_POLLS_PER_KEY": "64",
+    # What bounds the copies that a kill may cause: history.SLOTS.
+    "GATEWAY_DELIVERIES_IN_FLIGHT": "64",
 }
 
 

@@ -1,13 +1,18 @@
 """The command as a person meets it: the demo, the client commands, clear errors, an orderly end."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from service.settings import environment_without_settings
 from service.storage.migrations import newest_revision
 from tests.acceptance.stack import Stack
+from tests.support.waiting import wait_until_sync
 
 
 def run(*arguments: str, folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -62,9 +67,61 @@ def test_train_wait_lists_and_json(stack: Stack) -> None:
     assert "training.ready" in delivered.stdout
 
 
+def test_a_webhook_endpoint_from_its_subscription_to_its_end(stack: Stack) -> None:
+    stack.start_gateway(GATEWAY_RETRY_SCHEDULE="0,0.2")
+
+    def told(*arguments: str, code: int = 0) -> str:
+        done = run(*arguments, folder=stack.folder, GATEWAY_URL=str(stack.address))
+        assert done.returncode == code, done.stderr
+        return done.stdout + done.stderr
+
+    added = told("endpoints", "add", stack.hook, "--event", "training.ready", "--description", "[production]")
+    [(endpoint, secret)] = re.findall(r"^(whe_\w{26})  active  .*\n.*: (whsec_\S+)$", added, re.MULTILINE)
+    stack.sink.put("/_control/secrets", json={"default": secret}).raise_for_status()
+    assert re.fullmatch(r"delivered: 204 in \d+ ms\n", told("endpoints", "test", endpoint))
+    stack.break_receiver(kind="status", status=500, times=3)
+    assert told("endpoints", "test", stack.hook, code=1).startswith("error: Not delivered: ")
+
+    # Two attempts that fail, and what remains to be done about it.
+    train(stack)
+    [delivery] = dead_deliveries(stack)
+    assert delivery["endpoint_id"] == endpoint
+    assert told("endpoints", "recover", endpoint, "--since", "1h", "--dry-run").startswith("1 delivery would be")
+    assert f"{delivery['id']}  pending  is sent again" in told("deliveries", "retry", delivery["id"])
+    wait_until_sync(lambda: not dead_deliveries(stack), what="the delivery to succeed")
+    assert re.match(r"rec_\w{26}  running  0 deliveries", told("endpoints", "recover", endpoint, "--since", "1h"))
+    assert delivery["id"] in told("deliveries", "--endpoint", endpoint, "--status", "delivered")
+
+    assert re.match(rf"{endpoint}  paused  ", told("endpoints", "pause", endpoint))
+    for listing in (["endpoints"], ["endpoints", "list"]):
+        assert re.search(rf"{endpoint} .* training.ready .* paused .* \[production\] ", told(*listing))
+    assert re.match(rf"{endpoint}  active  ", told("endpoints", "resume", endpoint))
+    rotated = told("endpoints", "rotate", endpoint, "--overlap-hours", "1")
+    assert re.search(r": whsec_\S+$", rotated)
+    assert secret not in rotated
+    assert told("endpoints", "delete", endpoint) == f"{endpoint}  deleted\n"
+    assert json.loads(told("endpoints", "--json"))["data"] == []
+    for absent in (endpoint, "x?y#z"):
+        assert "There is no such webhook endpoint. (404 not_found)" in told("endpoints", "pause", absent, code=1)
+
+
+def train(stack: Stack) -> None:
+    """Nobody hears of it but webhook endpoints."""
+    [model] = stack.models(1)
+    stack.api.post("/v1/trainings", json={"model_id": model}).raise_for_status()
+    wait_until_sync(lambda: dead_deliveries(stack), what="a delivery to be given up", timeout=30)
+
+
+def dead_deliveries(stack: Stack) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = stack.api.get("/v1/deliveries", params={"status": "dead"}).json()["data"]
+    return found
+
+
 def test_errors_are_one_line_with_the_remedy(tmp_path: Path) -> None:
     cases = [
         (["trainings"], {"GATEWAY_URL": "http://127.0.0.1:9"}, 1, "is `photogpt-webhooks serve` running?"),
+        (["listen"], {"GATEWAY_URL": "http://127.0.0.1:9"}, 1, "is `photogpt-webhooks serve` running?"),
+        (["endpoints", "delete", "whe_1"], {"GATEWAY_URL": "nowhere"}, 1, "missing an 'http://'"),
         (["serve"], {"GATEWAY_POLL_INTERVAL": "soon"}, 2, "GATEWAY_POLL_INTERVAL"),
         (["serve"], {"GATEWAY_LEASE": "10"}, 2, "GATEWAY_LEASE (10) must exceed"),
         (["serve"], {"DATABASE_URL": "mysql://x"}, 2, "DATABASE_URL must begin with"),
@@ -77,6 +134,27 @@ def test_errors_are_one_line_with_the_remedy(tmp_path: Path) -> None:
         assert told in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1
         assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["listen", "--after", "x", "--from-start"], "exclude each other"),
+        (["listen", "--secret", "whsec_x"], "say where with --forward-to"),
+        (["listen", "--forward-to", "localhost:3000"], "an http or https URL"),
+        (["listen", "--forward-to", "http://localhost:3000", "--secret", "abc"], "starts with 'whsec_'"),
+        (["listen", "--event", "training.done"], "training.done"),
+        (["endpoints", "recover", "whe_1", "--since", "soon"], "is no time"),
+        (["endpoints", "--limit", "5", "pause", "whe_1"], "Give options after `pause`"),
+        (["deliveries", "--status", "dead", "retry", "dlv_1"], "Give options after `retry`"),
+    ],
+)
+def test_a_command_that_is_wrong_says_so_before_it_asks_anybody(
+    tmp_path: Path, arguments: list[str], told: str
+) -> None:
+    done = run(*arguments, folder=tmp_path, GATEWAY_URL="http://127.0.0.1:9")
+    assert done.returncode == 2, done.stderr
+    assert told in done.stderr
 
 
 def test_a_database_that_is_not_there_ends_serve_with_one_clear_line(tmp_path: Path) -> None:
