@@ -63,6 +63,8 @@ class Handle:
         with self._disk.engine.begin() as connection:
             return work(connection)
 
+    migrate = write
+
     async def close(self) -> None:
         self.dead = True
 
@@ -126,7 +128,7 @@ def _migrated() -> bytes:
             with disk.begin() as connection:
                 return work(connection)
 
-        read = write
+        read = migrate = write
 
         async def close(self) -> None: ...
 

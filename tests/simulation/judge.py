@@ -24,6 +24,12 @@ _SOONEST = 0.8 * POLL_INTERVAL
 _EPSILON = 0.001
 
 
+# Deliveries with their targets, callbacks and webhook endpoints alike. The connection outlives a run.
+_SENT = """CREATE TEMP VIEW IF NOT EXISTS sent AS
+SELECT d.event_id, d.status, coalesce(d.callback_id, d.endpoint_id) AS target, coalesce(c.url, w.url) AS url
+FROM deliveries d LEFT JOIN callbacks c ON c.id = d.callback_id LEFT JOIN webhook_endpoints w ON w.id = d.endpoint_id"""
+
+
 class Violation(AssertionError):
     """A promise is broken."""
 
@@ -49,12 +55,17 @@ class Judge:
     excuses: Excuses = field(default_factory=Excuses)
     acknowledged: set[str] = field(default_factory=set)
     violations: list[str] = field(default_factory=list)
+    disabled: set[str] = field(default_factory=set)
+    _subscribed: dict[str, int] = field(default_factory=dict)
     _seen: dict[str, tuple[int, int, str, bool]] = field(default_factory=dict)
     _bodies: dict[str, bytes] = field(default_factory=dict)
     _polls: dict[str, tuple[float, tuple[int, int, int]]] = field(default_factory=dict)
     _poll_times: list[float] = field(default_factory=list)
     _polling: Counter[str] = field(default_factory=Counter)
     _posting: set[tuple[str, str]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.raw.execute(_SENT)
 
     # --- after every commit
 
@@ -72,9 +83,20 @@ class Judge:
             "a training and its events disagree",
         )
         self._nothing(
-            "SELECT event_id, callback_id FROM deliveries GROUP BY event_id, callback_id HAVING count(*) > 1",
-            "an event is delivered twice to one callback",
+            "SELECT event_id, target FROM sent GROUP BY event_id, target HAVING count(*) > 1",
+            "an event is delivered twice to one target",
         )
+        self._nothing(
+            "SELECT t.id FROM tenants t LEFT JOIN events e ON e.tenant_id = t.id GROUP BY t.id"
+            " HAVING count(e.id) != t.event_position OR coalesce(max(e.position), 0) != t.event_position",
+            "the events of a tenant are not numbered without a gap",
+        )
+        for endpoint_id, status, position in self.rows(
+            "SELECT w.id, w.status, t.event_position FROM webhook_endpoints w JOIN tenants t ON t.id = w.tenant_id"
+        ):
+            self._subscribed.setdefault(endpoint_id, position)
+            if status == "disabled":
+                self.disabled.add(endpoint_id)
         for event_id, body in self.rows("SELECT id, body FROM events"):
             self._must(self._bodies.setdefault(event_id, body) == body, f"{event_id} has changed its body")
 
@@ -116,8 +138,7 @@ class Judge:
         self._must((url, event_id) not in self._posting, f"{event_id} is on its way to {url} twice at once")
         self._posting.add((url, event_id))
         found = self.rows(
-            "SELECT e.body, d.status FROM events e JOIN deliveries d ON d.event_id = e.id"
-            " JOIN callbacks c ON c.id = d.callback_id WHERE e.id = ? AND c.url = ?",
+            "SELECT e.body, s.status FROM events e JOIN sent s ON s.event_id = e.id WHERE e.id = ? AND s.url = ?",
             event_id,
             url,
         )
@@ -135,7 +156,8 @@ class Judge:
 
     def unfinished(self) -> list[Any]:
         return self.rows("SELECT id, status, suspended, due_at FROM trainings WHERE finished_at IS NULL") + self.rows(
-            "SELECT id, status, attempts_made, due_at FROM deliveries WHERE status = 'pending'"
+            "SELECT id, status, attempts_made, due_at FROM deliveries"
+            " WHERE status = 'pending' OR (endpoint_id IS NOT NULL AND status != 'delivered')"
         )
 
     def final(self) -> None:
@@ -154,8 +176,22 @@ class Judge:
             f" WHERE d.status = 'dead' AND c.ended_at IS NULL AND d.attempts_made < {len(SCHEDULE)}",
             "a delivery was given up too soon",
         )
+        self._nothing(
+            "SELECT id FROM deliveries WHERE endpoint_id IS NOT NULL AND status != 'delivered'", "not recovered"
+        )
+        self._endpoints_were_told()
         self._ends_are_true()
         self._copies_are_excused()
+
+    def _endpoints_were_told(self) -> None:
+        """Of every end since they were subscribed, unless they were disabled at some time."""
+        ends = self.rows(
+            "SELECT w.id, e.id, e.position FROM webhook_endpoints w JOIN events e ON e.tenant_id = w.tenant_id"
+            " WHERE e.terminal AND e.type != 'training.rejected' AND NOT EXISTS"
+            " (SELECT 1 FROM deliveries d WHERE d.endpoint_id = w.id AND d.event_id = e.id)"
+        )
+        missed = [(endpoint, event) for endpoint, event, position in ends if position > self._subscribed[endpoint]]
+        self._must({endpoint for endpoint, _ in missed} <= self.disabled, f"endpoints were not told: {missed}")
 
     def _ends_are_true(self) -> None:
         rows = self.rows("SELECT model_id, status, failure_code FROM trainings WHERE finished_at IS NOT NULL")
@@ -184,10 +220,7 @@ class Judge:
             self._must(self._bodies.get(receipt.webhook_id) == receipt.body, f"{receipt.webhook_id} has another body")
         allowed = self.excuses.lost_answers + self.excuses.unrecorded + SLOTS * self.excuses.crashes
         self._must(copies <= allowed, f"{copies} copies, and only {allowed} have an excuse")
-        delivered = self.rows(
-            "SELECT c.url, d.event_id FROM deliveries d JOIN callbacks c ON c.id = d.callback_id"
-            " WHERE d.status = 'delivered'"
-        )
+        delivered = self.rows("SELECT url, event_id FROM sent WHERE status = 'delivered'")
         for url, event_id in delivered:
             self._must(successes[url, event_id] > 0, f"{event_id} counts as delivered to {url}, and never was")
 

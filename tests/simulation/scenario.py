@@ -14,6 +14,7 @@ from service.trainings.request import CallbackRequest, OutcomeKind, TrainRequest
 from tests.simulation.faults import Faults
 from tests.simulation.judge import Violation
 from tests.simulation.logs import watched_logs
+from tests.simulation.owner import Owner
 from tests.simulation.virtual_time import START, VirtualTimeLoop
 from tests.simulation.world import ProcessEndedError, World, hours
 
@@ -46,9 +47,11 @@ async def _run(seed: int, loop: VirtualTimeLoop, *, shown: bool) -> Report:
     world.own.add(_this_task())
     with watched_logs(world.judge, shown=shown):
         try:
-            await _trouble(world)
-            await _calm(world)
+            owners = [Owner(world, key) for key in _KEYS]
+            await _trouble(world, owners)
+            await _calm(world, owners)
             world.judge.final()
+            _followed_all(world, owners)
         finally:
             world.close()
             await _end_everything(world)
@@ -57,12 +60,20 @@ async def _run(seed: int, loop: VirtualTimeLoop, *, shown: bool) -> Report:
     return Report(seed, len(world.judge.rows("SELECT id FROM trainings")), webhooks, world.judge.excuses.crashes)
 
 
-async def _trouble(world: World) -> None:
+def _followed_all(world: World, owners: list[Owner]) -> None:
+    stored = [row[0] for row in world.judge.rows("SELECT id FROM events ORDER BY tenant_id, position")]
+    if sorted(stored) != sorted(event for owner in owners for event in owner.followed):
+        raise Violation("the readers have not seen each event once")
+
+
+async def _trouble(world: World, owners: list[Owner]) -> None:
     """Callers come, and things break, until the time is over."""
     world.play(_ticks(world))
     await world.start()
     for number in range(world.rng.randint(2, 6)):
         world.play(_caller(world, number))
+    for owner in owners:
+        world.play(owner.play())
     while _now() < _TROUBLE_SECONDS:
         await asyncio.sleep(world.rng.uniform(1, 20))
         _raise_first(world)
@@ -158,21 +169,33 @@ async def _ask(world: World, key: str, request: TrainRequest) -> str | None:
     return training_id
 
 
-async def _calm(world: World) -> None:
+async def _calm(world: World, owners: list[Owner]) -> None:
     """Nothing breaks any more: everything must end, and what is suspended once its caller shows the key again."""
     await asyncio.sleep(120)  # what began to go wrong may end
     world.faults.calm()
     world.disk.outage = world.photogpt.outage = False
     until = _now() + _CALM_SECONDS
-    while world.judge.unfinished():
+    while world.judge.unfinished() or not await _all_followed(world, owners):
         _raise_first(world)
         if _now() > until:
             raise Violation(f"still not ended after hours of calm: {world.judge.unfinished()}")
         if world.process is None:
             await world.start()
         await _show_keys(world)
+        for owner in owners:
+            with suppress(ProcessEndedError, GatewayError):
+                await owner.mend()
         await asyncio.sleep(30)
     _raise_first(world)
+
+
+async def _all_followed(world: World, owners: list[Owner]) -> bool:
+    """Whether the readers have nothing new to read."""
+    seen = sum(len(owner.followed) for owner in owners)
+    for owner in owners:
+        with suppress(ProcessEndedError, GatewayError):
+            await owner.follow()
+    return world.process is not None and seen == sum(len(owner.followed) for owner in owners)
 
 
 async def _show_keys(world: World) -> None:

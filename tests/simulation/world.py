@@ -6,12 +6,13 @@ import asyncio
 import base64
 import random
 import traceback
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any, TypeVar, cast
 
-from service.bootstrap import Components, Surroundings, assemble
+from service.bootstrap import Surroundings, assemble
+from service.components import Components
 from service.crashpoints import CrashPoint, arm
 from service.domain.errors import StorageUnavailable
 from service.domain.training import Seen
@@ -19,8 +20,9 @@ from service.outbound import Outbound
 from service.photogpt.client import PhotoGPT as PhotoGPTClient
 from service.settings import Settings
 from service.storage.database import Database
+from service.tenancy import Caller
 from service.trainings.request import Outcome, TrainRequest
-from service.webhooks.sender import Sender
+from service.webhooks.sender import Message, Sender
 from tests.simulation import judge as figures
 from tests.simulation.database import Crash, Disk, Handle
 from tests.simulation.faults import Faults
@@ -139,13 +141,17 @@ class World:
         process.components.lifecycle.refuse_while_draining()
         caller = process.components.tenancy.identify(key)
         hangs_up = self.rng.uniform(0, 3) if self.faults.strikes("caller hangs up") else None
-        return await _run(process.components.intake.start(caller, request), timeout=hangs_up)
+        return await _run(process.components.trainings.intake.start(caller, request), timeout=hangs_up)
 
     async def cancel(self, key: str, training_id: str) -> None:
+        await self.ask(key, lambda parts, caller: parts.trainings.cancellation.cancel(caller, training_id))
+
+    async def ask(self, key: str, what: Callable[[Components, Caller], Coroutine[Any, Any, T]]) -> T:
+        """What this caller asks of the gateway. Raises ProcessEndedError, and what the gateway refuses it with."""
         process = self.process
-        if process is not None and process.up:
-            caller = process.components.tenancy.identify(key)
-            await _run(process.components.cancellation.cancel(caller, training_id))
+        if process is None or not process.up:
+            raise ProcessEndedError
+        return await _run(what(process.components, process.components.tenancy.identify(key)))
 
     def _end(self, process: Process) -> None:
         process.die()
@@ -210,11 +216,12 @@ class _WatchedSender(Sender):
         super().__init__(outbound=outbound, clock=world.clock)
         self._judge = world.judge
 
-    async def send(self, url: str, *, webhook_id: str, body: bytes, secret: str) -> Any:
-        self._judge.post_begins(url, webhook_id, body)
+    async def send(self, url: str, message: Message) -> Any:
+        webhook_id = message.webhook_id
+        self._judge.post_begins(url, webhook_id, message.body)
         before = len(self._judge.receiver.receipts)
         try:
-            outcome = await super().send(url, webhook_id=webhook_id, body=body, secret=secret)
+            outcome = await super().send(url, message)
         finally:
             self._judge.post_ends(url, webhook_id)
         arrived = self._judge.receiver.receipts[before:]
