@@ -32,10 +32,11 @@ test: .venv/.dev $(if $(NPM),tests/node/node_modules/.installed) ## Set up and r
 	@.venv/bin/pytest -n 2 $(ARGS)
 
 .PHONY: campaign
-campaign: .venv/.dev ## Kill, crash, end and starve real gateways for an hour; a sample of it is in `make test`
+campaign: .venv/.dev ## Kill, crash, end and starve real gateways for hours; a sample of it is in `make test`
 	@.venv/bin/pytest -s -p no:randomly --kills 200 --runs 20 --sigterms 50 --locked-seconds 30 --overdue 100000 \
-	  $(addprefix tests/acceptance/test_,kill_campaign.py crash_points.py sigterm.py storage_faults.py overdue_restart.py) \
-	  $(ARGS)
+	  --restarts 50 --bad-receivers 100 --outage-events 10000 --deliveries 1000000 \
+	  $(addprefix tests/acceptance/test_,kill_campaign.py crash_points.py sigterm.py storage_faults.py overdue_restart.py \
+	    followers.py bad_receivers.py) tests/webhooks/test_outage.py tests/storage/test_plans.py $(ARGS)
 
 .PHONY: planted-bugs
 planted-bugs: .venv/.dev ## Plant bugs in a copy, one at a time, and see which tests notice them

@@ -7,11 +7,30 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from service.api import deliveries, docs, health, problems, signing_secret, trainings
+from service.api import (
+    deliveries,
+    docs,
+    events,
+    health,
+    problems,
+    signing_keys,
+    signing_secret,
+    trainings,
+    webhook_endpoints,
+)
 from service.api.body import BodyGuard
-from service.api.schemas import EventOut, Problem
-from service.bootstrap import Components
+from service.api.schemas import EndpointEventOut, EventOut, Problem
+from service.components import Components
 
+_TAGS = {
+    "Trainings": "Train a model and watch it.",
+    "Webhook endpoints": "Lasting subscriptions: every training of yours.",
+    "Events": "What happened, for those who can't be called back.",
+    "Deliveries": "What was sent where, what came of it, and sending it again.",
+    "Signing": "What webhooks are verified with.",
+    "Health": "For probes.",
+    "Webhooks": "What we send you.",
+}
 _DESCRIPTION = """\
 Forwards a train request to PhotoGPT, watches the model every 5 minutes, and POSTs a signed webhook
 (Standard Webhooks) when it is ready or deleted. Errors are `application/problem+json` with a stable `code`.
@@ -28,12 +47,14 @@ def create_app(components: Components | None = None) -> FastAPI:
         license_info={"name": "MIT", "identifier": "MIT"},
         docs_url=None,  # FastAPI's own page loads its scripts from elsewhere
         redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
+        openapi_tags=[{"name": name, "description": text} for name, text in _TAGS.items()],
     )
     app.state.components = components
-    for module in (trainings, deliveries, signing_secret, health):
+    for module in (trainings, webhook_endpoints, events, deliveries, signing_secret, signing_keys, health):
         app.include_router(module.router)
     docs.install(app)
-    _describe_webhook(app)
+    _describe_webhooks(app)
     problems.install(app)
     app.add_middleware(BodyGuard, prefix="/v1/")
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's documented way to extend it
@@ -49,17 +70,30 @@ def create_health_app(components: Components) -> FastAPI:
     return app
 
 
-def _describe_webhook(app: FastAPI) -> None:
+def _describe_webhooks(app: FastAPI) -> None:
+    """Only described here; FastAPI never calls them."""
+    signed = (
+        "Signed by Standard Webhooks 1.0.0: headers `webhook-id` (the same at every attempt), `webhook-timestamp` and "
+        "`webhook-signature`. Answer 2xx within 15 s; anything else is tried again, 410 ends it."
+    )
+
     @app.webhooks.post(
         "training-event",
-        summary="What your callback URL receives",
-        description="Signed by Standard Webhooks 1.0.0: headers `webhook-id` (the same at every attempt), "
-        "`webhook-timestamp` and `webhook-signature`. Answer 2xx within 15 s; anything else is tried again, "
-        "410 ends it.",
+        operation_id="training_event",
+        summary="What happened to a training",
+        description=signed,
         tags=["Webhooks"],
     )
-    def training_event(body: EventOut) -> None:
-        """Only described here; FastAPI never calls it."""
+    def training_event(body: EventOut) -> None: ...
+
+    @app.webhooks.post(
+        "webhook-endpoint-event",
+        operation_id="webhook_endpoint_event",
+        summary="A webhook endpoint of yours was disabled",
+        description=f"Sent to your other webhook endpoints. {signed}",
+        tags=["Webhooks"],
+    )
+    def webhook_endpoint_event(body: EndpointEventOut) -> None: ...
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
@@ -72,11 +106,13 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             license_info=app.license_info,
             routes=app.routes,
             webhooks=app.webhooks.routes,
+            tags=app.openapi_tags,
         )
         schemas = app.openapi_schema["components"]["schemas"]
         schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= schemas["Problem"].pop("$defs", {}) | schemas
         _drop_framework_errors(app.openapi_schema)
+        _describe_streams(app.openapi_schema)
     return app.openapi_schema
 
 
@@ -88,3 +124,12 @@ def _drop_framework_errors(document: dict[str, Any]) -> None:
                 del operation["responses"]["422"]
     for name in ("HTTPValidationError", "ValidationError"):
         document["components"]["schemas"].pop(name, None)
+
+
+def _describe_streams(document: dict[str, Any]) -> None:
+    """FastAPI says of a stream what OpenAPI 3.2 has a word for and 3.1, which this document is, has not."""
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            stream = operation["responses"].get("200", {}).get("content", {}).get("text/event-stream", {})
+            if stream.pop("itemSchema", None):
+                stream["schema"] = {"type": "string", "description": "Server-sent events with `id`, `event`, `data`."}

@@ -2,88 +2,51 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from service.claimloop import ClaimLoop
 from service.clock import Clock
+from service.components import Components, FirstHalf, Loops, SecondHalf
 from service.crashpoints import CrashPoint
 from service.domain.errors import ConfigurationError
+from service.domain.hosts import Hosts
 from service.domain.training import Rules
 from service.heartbeat import Heartbeat
+from service.keyring import Keyring
 from service.lifecycle import Lifecycle
 from service.outbound import Outbound, tls_context
 from service.photogpt.client import PhotoGPT
+from service.pruner import Pruner
 from service.settings import Settings
 from service.storage.database import Database
-from service.storage.migrations import migrate
-from service.storage.outbox import DueDelivery
-from service.storage.trainings import DueTraining
 from service.telemetry.logging import get_logger
 from service.tenancy import Tenancy
+from service.trainings.callbacks import Callbacks
 from service.trainings.cancellation import Cancellation
 from service.trainings.intake import Intake
 from service.trainings.poller import Manners, Poller
 from service.trainings.record import Recorder
 from service.vault import Vault, new_master_key
-from service.webhooks.dispatcher import Dispatcher
+from service.waiters import Waiters
+from service.webhooks.dispatcher import Dispatcher, Pace
+from service.webhooks.endpoints import Endpoints
+from service.webhooks.once import Once
+from service.webhooks.record import OutcomeRecorder
+from service.webhooks.recovery import Recoveries
 from service.webhooks.sender import Sender
+from service.webhooks.trial import Trial
 
 _log = get_logger("bootstrap")
 
 _UPSTREAM_BODY_LIMIT = 256 * 1024
+# A half of the slots is kept for first attempts, whatever waits to be tried again.
+_RETRIES_FRACTION = 2
 _RECEIVER_BODY_LIMIT = 16 * 1024  # DESIGN 7
-# Below the 30 s that Kubernetes grants a Pod (failure model 2.4, SIGTERM).
-DRAIN_SECONDS = 20.0
-
-
-@dataclass(frozen=True, slots=True)
-class Components:
-    settings: Settings
-    clock: Clock
-    database: Database
-    photogpt: PhotoGPT
-    sender: Sender
-    tenancy: Tenancy
-    intake: Intake
-    cancellation: Cancellation
-    poller: Poller
-    polls: ClaimLoop[DueTraining]
-    dispatcher: Dispatcher
-    deliveries: ClaimLoop[DueDelivery]
-    heartbeat: Heartbeat
-    lifecycle: Lifecycle
-
-    @property
-    def loops(self) -> tuple[ClaimLoop[Any], ...]:
-        return (self.polls, self.deliveries)
-
-    async def start(self) -> None:
-        """Mend due times that an earlier process left, and start the loops. The database is migrated already."""
-        moved = await self.poller.pull_in()
-        if moved:
-            _log.info("polls_pulled_in", trainings=moved)
-        await self.heartbeat.start()
-        for loop in self.loops:
-            loop.start()
-            loop.wake()
-
-    async def drain(self) -> None:
-        """Take and claim nothing new; let triggers, polls and attempts under way finish. Safe to call twice."""
-        self.lifecycle.drain()
-        await asyncio.gather(self.intake.drain(DRAIN_SECONDS), *(loop.stop(DRAIN_SECONDS) for loop in self.loops))
-        await self.heartbeat.stop()
-
-    async def close(self) -> None:
-        await self.photogpt.close()
-        await self.sender.close()
-        await self.database.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,23 +69,59 @@ def build(settings: Settings, clock: Clock, rng: random.Random) -> Components:
 def assemble(settings: Settings, around: Surroundings) -> Components:
     """The core, in the given surroundings."""
     clock, rng, database = around.clock, around.rng, around.database
-    photogpt, sender = around.photogpt, around.sender
-    rules = _rules(settings)
-    recorder = Recorder(rng)
-    tenancy = _tenancy(settings, database, photogpt, clock, rng)
+    vault = Vault(_master_key(settings, rng), rng)
+    keyring = Keyring(vault, rng)
+    tenancy = Tenancy(
+        database=database,
+        photogpt=around.photogpt,
+        vault=vault,
+        keyring=keyring,
+        clock=clock,
+        own_key=settings.photogpt_api_key.get_secret_value() if settings.photogpt_api_key else None,
+        token=settings.token.get_secret_value() if settings.token else None,
+    )
+    trainings = _first_half(settings, around, tenancy, keyring)
+    webhooks = _second_half(settings, around, tenancy, keyring)
+    loops = _loops(settings, around, trainings, webhooks)
+    waiters = Waiters()
+    database.on_news(lambda news: loops.deliveries.wake() if news.to_send else None)
+    database.on_news(lambda news: waiters.wake(news.tenants))
+    put_back = [trainings.poller.pull_in, webhooks.dispatcher.pull_in]
+    heartbeat = Heartbeat(database=database, clock=clock, on_clock_back=put_back)
+    return Components(
+        settings=settings,
+        clock=clock,
+        database=database,
+        photogpt=around.photogpt,
+        sender=around.sender,
+        keyring=keyring,
+        tenancy=tenancy,
+        trainings=trainings,
+        webhooks=webhooks,
+        loops=loops,
+        waiters=waiters,
+        heartbeat=heartbeat,
+        lifecycle=Lifecycle(heartbeat=heartbeat, loops=tuple(loops), clock=clock),
+    )
+
+
+def _first_half(settings: Settings, around: Surroundings, tenancy: Tenancy, keyring: Keyring) -> FirstHalf:
+    clock, rng, database = around.clock, around.rng, around.database
+    rules, recorder = _rules(settings), Recorder(rng)
+    callbacks = Callbacks(keyring=keyring, http_to_loopback=settings.on_loopback, clock=clock, rng=rng)
     intake = Intake(
         database=database,
-        photogpt=photogpt,
+        photogpt=around.photogpt,
         tenancy=tenancy,
         recorder=recorder,
         rules=rules,
-        http_to_loopback=settings.on_loopback,
+        callbacks=callbacks,
         clock=clock,
         rng=rng,
     )
     poller = Poller(
         database=database,
-        photogpt=photogpt,
+        photogpt=around.photogpt,
         tenancy=tenancy,
         recorder=recorder,
         rules=rules,
@@ -130,53 +129,61 @@ def assemble(settings: Settings, around: Surroundings) -> Components:
         clock=clock,
         rng=rng,
     )
-    dispatcher = Dispatcher(
+    return FirstHalf(intake, Cancellation(database=database, recorder=recorder, clock=clock), poller)
+
+
+def _second_half(settings: Settings, around: Surroundings, tenancy: Tenancy, keyring: Keyring) -> SecondHalf:
+    clock, rng, database = around.clock, around.rng, around.database
+    once = Once(clock)
+    endpoints = Endpoints(
         database=database,
-        sender=sender,
         tenancy=tenancy,
-        schedule=settings.schedule,
-        lease=rules.lease,
+        keyring=keyring,
+        once=once,
+        http_to_loopback=settings.on_loopback,
         clock=clock,
         rng=rng,
     )
-    polls: ClaimLoop[DueTraining] = ClaimLoop(
-        "poller", claim=poller.claim, work=poller.poll, slots=settings.polls_in_flight, clock=clock
-    )
-    deliveries: ClaimLoop[DueDelivery] = ClaimLoop(
-        "dispatcher", claim=dispatcher.claim, work=dispatcher.deliver, slots=settings.deliveries_in_flight, clock=clock
-    )
-    database.on_outbox(deliveries.wake)
-    heartbeat = Heartbeat(database=database, clock=clock, on_clock_back=[poller.pull_in, dispatcher.pull_in])
-    return Components(
-        settings=settings,
-        clock=clock,
+    dispatcher = Dispatcher(
         database=database,
-        photogpt=photogpt,
-        sender=sender,
-        tenancy=tenancy,
-        intake=intake,
-        cancellation=Cancellation(database=database, recorder=recorder, clock=clock),
-        poller=poller,
-        polls=polls,
-        dispatcher=dispatcher,
-        deliveries=deliveries,
-        heartbeat=heartbeat,
-        lifecycle=Lifecycle(heartbeat=heartbeat, loops=[polls, deliveries], clock=clock),
+        sender=around.sender,
+        keyring=keyring,
+        recorder=OutcomeRecorder(rng),
+        hosts=Hosts(settings.deliveries_per_host),
+        pace=Pace(
+            settings.schedule,
+            max(1, settings.deliveries_in_flight // _RETRIES_FRACTION),
+            timedelta(seconds=settings.lease),
+        ),
+        clock=clock,
+        rng=rng,
     )
+    recoveries = Recoveries(database=database, once=once, clock=clock, rng=rng)
+    trial = Trial(database=database, sender=around.sender, keyring=keyring, clock=clock, rng=rng)
+    return SecondHalf(endpoints, recoveries, trial, dispatcher)
 
 
-@asynccontextmanager
-async def running(components: Components) -> AsyncIterator[None]:
-    """Migrate, start the loops; at the end stop claiming, let what is under way finish, and close everything."""
-    before, now = await migrate(components.database)
-    if before != now:
-        _log.info("migrated", before=before, now=now)
-    await components.start()
-    try:
-        yield
-    finally:
-        await components.drain()
-        await components.close()
+def _loops(settings: Settings, around: Surroundings, trainings: FirstHalf, webhooks: SecondHalf) -> Loops:
+    clock = around.clock
+    poller, dispatcher, recoveries = trainings.poller, webhooks.dispatcher, webhooks.recoveries
+    pruner = Pruner(
+        database=around.database,
+        retention=timedelta(days=settings.retention_days),
+        chores=[dispatcher.give_up_waiting],
+        clock=clock,
+    )
+    return Loops(
+        ClaimLoop("poller", claim=poller.claim, work=poller.poll, slots=settings.polls_in_flight, clock=clock),
+        ClaimLoop(
+            "dispatcher",
+            claim=dispatcher.claim,
+            work=dispatcher.deliver,
+            slots=settings.deliveries_in_flight,
+            clock=clock,
+        ),
+        ClaimLoop("recoveries", claim=recoveries.claim, work=recoveries.work, slots=2, clock=clock),
+        ClaimLoop("pruner", claim=pruner.claim, work=pruner.prune, slots=1, clock=clock),
+    )
 
 
 def _clients(settings: Settings, clock: Clock) -> tuple[PhotoGPT, Sender]:
@@ -197,18 +204,6 @@ def _clients(settings: Settings, clock: Clock) -> tuple[PhotoGPT, Sender]:
         crash_when_sent=CrashPoint.ATTEMPT_UNRECORDED,
     )
     return photogpt, Sender(outbound=receivers, clock=clock)
-
-
-def _tenancy(settings: Settings, database: Database, photogpt: PhotoGPT, clock: Clock, rng: random.Random) -> Tenancy:
-    return Tenancy(
-        database=database,
-        photogpt=photogpt,
-        vault=Vault(_master_key(settings, rng), rng),
-        clock=clock,
-        rng=rng,
-        own_key=settings.photogpt_api_key.get_secret_value() if settings.photogpt_api_key else None,
-        token=settings.token.get_secret_value() if settings.token else None,
-    )
 
 
 def _rules(settings: Settings) -> Rules:

@@ -14,8 +14,9 @@ import uvicorn
 import uvloop
 
 from service.app import create_app, create_health_app
-from service.bootstrap import Components, build, running
+from service.bootstrap import build
 from service.clock import SystemClock
+from service.components import Components, running
 from service.crashpoints import CrashPoint, arm, kill_at
 from service.domain.errors import ConfigurationError
 from service.scheduler import Ticker, tick_seconds

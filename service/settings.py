@@ -71,7 +71,13 @@ class Settings(BaseSettings):
     upstream_timeout: Seconds = _variable("GATEWAY_UPSTREAM_TIMEOUT", 30.0, "Seconds for one whole call to PhotoGPT.")
     polls_in_flight: int = _variable("GATEWAY_POLLS_IN_FLIGHT", 64, "Polls under way at once.", ge=1, le=4096)
     deliveries_in_flight: int = _variable(
-        "GATEWAY_DELIVERIES_IN_FLIGHT", 64, "Attempts under way at once.", ge=1, le=4096
+        "GATEWAY_DELIVERIES_IN_FLIGHT", 256, "Attempts under way at once.", ge=1, le=4096
+    )
+    deliveries_per_host: int = _variable(
+        "GATEWAY_DELIVERIES_PER_HOST", 8, "Attempts under way at once to one host and port.", ge=1, le=4096
+    )
+    retention_days: float = _variable(
+        "GATEWAY_RETENTION_DAYS", 30.0, "Days that ended trainings, events and deliveries are kept.", gt=0, le=3650
     )
     polls_per_second: float = _variable(
         "GATEWAY_POLLS_PER_SECOND", 150.0, "All polls together: no more start in a second.", gt=0, le=1_000_000

@@ -1,27 +1,24 @@
-"""Whose keys and secrets are where: who calls, which PhotoGPT key its polls use, what its webhooks are signed with.
+"""Who calls, which PhotoGPT key its polls use, and the secret that signs its callbacks given without one.
 
-Every key and secret is sealed and opened in this module; `vault` has the cryptography, `storage` only ciphertexts.
+PhotoGPT keys are sealed and opened in this module; secrets in `keyring`. `storage` has only ciphertexts.
 """
 
 from __future__ import annotations
 
 import hmac
-import random
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from service.clock import Clock
 from service.domain import ids
 from service.domain.errors import Unauthenticated
-from service.domain.signature import new_secret
+from service.keyring import Keyring
 from service.photogpt.client import PhotoGPT
 from service.storage.database import Database, UnitOfWork
-from service.storage.outbox import DueDelivery
 from service.storage.tables import Tenant
 from service.vault import Vault
 
 _KEY = "PhotoGPT key"
-_SIGNING_SECRET = "signing secret"  # noqa: S105  # what is sealed, not its value
-_CALLBACK_SECRET = "callback secret"  # noqa: S105
 _LONGEST_KEY = 512
 
 
@@ -42,16 +39,16 @@ class Tenancy:
         database: Database,
         photogpt: PhotoGPT,
         vault: Vault,
+        keyring: Keyring,
         clock: Clock,
-        rng: random.Random,
         own_key: str | None,
         token: str | None,
     ) -> None:
         self._database = database
         self._photogpt = photogpt
         self._vault = vault
+        self._keyring = keyring
         self._clock = clock
-        self._rng = rng
         self._own_key = own_key
         self._token = token
 
@@ -70,8 +67,13 @@ class Tenancy:
 
     def ensure(self, unit: UnitOfWork, caller: Caller) -> Tenant:
         """The caller's tenant row. Only for a caller whose key PhotoGPT has accepted."""
-        secret = self._vault.seal(new_secret(self._rng), purpose=_SIGNING_SECRET, owner=caller.tenant_id)
+        secret = self._keyring.seal_secret(caller.tenant_id, self._keyring.new_secret())
         return unit.tenants.ensure(caller.tenant_id, sealed_signing_secret=secret, now=self._clock.now())
+
+    async def admit(self, caller: Caller) -> None:
+        """Ask PhotoGPT whether the key is good, before anything is stored for it. Raises UpstreamRefused."""
+        if self._own_key is None:
+            await self._photogpt.check_key(caller.key)
 
     def keep_key(self, unit: UnitOfWork, caller: Caller) -> None:
         """Keep the caller's key, sealed, for the polls; the sidecar's own stays in the environment."""
@@ -88,19 +90,15 @@ class Tenancy:
         """The `whsec_` that signs this tenant's callbacks given without a secret; made at the first request for it."""
         tenant = await self._database.read(lambda unit: unit.tenants.get(caller.tenant_id))
         if tenant is None:
-            if self._own_key is None:
-                await self._photogpt.check_key(caller.key)
+            await self.admit(caller)
             tenant = await self._database.transaction(lambda unit: self.ensure(unit, caller))
-        return self._open_signing_secret(tenant.id, tenant.sealed_signing_secret)
+        return self._keyring.open_secret(tenant.id, tenant.sealed_signing_secret)
 
-    def seal_callback_secret(self, callback_id: str, secret: str) -> bytes:
-        return self._vault.seal(secret, purpose=_CALLBACK_SECRET, owner=callback_id)
-
-    def secret_for_delivery(self, due: DueDelivery) -> str:
-        """What this delivery is signed with: the callback's own secret, else its tenant's. Raises vault.SealBroken."""
-        if due.sealed_callback_secret is not None:
-            return self._vault.open(due.sealed_callback_secret, purpose=_CALLBACK_SECRET, owner=due.callback_id)
-        return self._open_signing_secret(due.tenant_id, due.sealed_tenant_secret)
-
-    def _open_signing_secret(self, tenant_id: str, sealed: bytes) -> str:
-        return self._vault.open(sealed, purpose=_SIGNING_SECRET, owner=tenant_id)
+    async def rotate_signing_secret(self, caller: Caller, overlap: timedelta) -> tuple[str, datetime | None]:
+        """A new one, and until when the old one signs, too."""
+        await self.signing_secret(caller)
+        secret = self._keyring.new_secret()
+        until = self._clock.now() + overlap if overlap else None
+        sealed = self._keyring.seal_secret(caller.tenant_id, secret)
+        await self._database.transaction(lambda unit: unit.tenants.rotate_secret(caller.tenant_id, sealed, until=until))
+        return secret, until

@@ -1,6 +1,8 @@
-"""Keeps keys and secrets sealed at rest (AES-256-GCM), and names tenants by a keyed hash of their API key.
+"""Keeps keys and secrets sealed at rest (AES-256-GCM), names tenants by a keyed hash of their API key, and signs with
+the installation's ed25519 key.
 
 What is sealed is bound to its purpose and its owner, so that a ciphertext moved to another row does not open.
+The ed25519 key pair is derived from the master key: nothing more is stored, and every replica has the same one.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import hmac
 import random
 
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -48,6 +51,9 @@ class Vault:
         self._aead = AESGCM(_derive(key, b"seal"))
         self._pepper = _derive(key, b"tenant")
         self._key_id = hashlib.sha256(key).digest()[:_KEY_ID_BYTES]
+        self._signing_key = Ed25519PrivateKey.from_private_bytes(_derive(key, b"ed25519"))
+        self.public_key = self._signing_key.public_key().public_bytes_raw()
+        self.public_key_id = f"whk_{hashlib.sha256(self.public_key).hexdigest()[:16]}"
 
     def seal(self, text: str, *, purpose: str, owner: str) -> bytes:
         """`key id | nonce | ciphertext` of `text`."""
@@ -67,6 +73,10 @@ class Vault:
     def fingerprint(self, text: str) -> str:
         """A keyed hash: the same text gives the same 32 characters, and nobody without the master key can try texts."""
         return hmac.digest(self._pepper, text.encode(), hashlib.sha256).hex()[:32]
+
+    def sign(self, data: bytes) -> bytes:
+        """The ed25519 signature, 64 bytes, that `public_key` verifies."""
+        return self._signing_key.sign(data)
 
 
 def _derive(master: bytes, use: bytes) -> bytes:

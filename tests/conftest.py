@@ -18,11 +18,15 @@ _CAMPAIGN = {
     "--sigterms": (2, "SIGTERM to a gateway under load"),
     "--locked-seconds": (7, "how long SQLite is locked from outside"),
     "--overdue": (1200, "overdue models at a restart"),
+    "--deliveries": (50_000, "deliveries in the database whose query plans are looked at"),
+    "--restarts": (3, "kill -9 of a gateway whose events are followed"),
+    "--outage-events": (1000, "events for a receiver that is down for three days"),
+    "--bad-receivers": (10, "receivers of each bad kind at once"),
 }
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("campaign", "how much tests/acceptance does to real gateways")
+    group = parser.getgroup("campaign", "how much is done to real gateways and databases")
     for name, (default, meaning) in _CAMPAIGN.items():
         group.addoption(name, type=int, default=default, help=f"{meaning} (default: {default})")
     group.addoption("--campaign-seed", type=int, help="of the random moments; by default another in each run")

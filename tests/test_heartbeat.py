@@ -45,6 +45,8 @@ class Guarded:
             raise OSError("no space left on device")
         return await self.inner.read(work)
 
+    migrate = write
+
     async def close(self) -> None:
         await self.inner.close()
 

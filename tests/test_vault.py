@@ -1,11 +1,17 @@
-"""What is sealed opens for its own purpose, owner and master key, and for nothing else."""
+"""What is sealed opens for its own purpose, owner and master key, and for nothing else; what is signed is verified by
+the one public key that goes with the master key.
+"""
 
 from __future__ import annotations
 
 import base64
+import hashlib
+import hmac
 import random
 
 import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -109,6 +115,43 @@ class TestFingerprint:
 
     def test_needs_the_master_key(self) -> None:
         assert vault(OTHER_MASTER_KEY).fingerprint(SECRET) != vault().fingerprint(SECRET)
+
+
+class TestSigningKey:
+    def test_is_the_same_in_every_replica_and_at_every_start(self) -> None:
+        one, other = vault(seed=1), vault(seed=2)
+        assert (one.public_key, one.public_key_id) == (other.public_key, other.public_key_id)
+        assert one.sign(b"data") == other.sign(b"data")
+
+    def test_is_the_same_in_every_release(self) -> None:
+        """Receivers have kept it."""
+        assert vault().public_key.hex() == "dc4f14829f51e4bf90296e6a4bb3276b73bce7ee92403de4a8d3e3aa470bbf69"
+        assert vault().public_key_id == "whk_899bc5f9487eba0d"
+
+    def test_is_derived_from_the_master_key_as_rfc_5869_says(self) -> None:
+        extracted = hmac.digest(bytes(32), base64.b64decode(MASTER_KEY), hashlib.sha256)
+        seed = hmac.digest(extracted, b"photogpt-webhooks/ed25519\x01", hashlib.sha256)
+        assert vault().public_key == Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+
+    def test_needs_the_master_key(self) -> None:
+        assert vault(OTHER_MASTER_KEY).public_key != vault().public_key
+        assert vault(OTHER_MASTER_KEY).public_key_id != vault().public_key_id
+        assert vault(OTHER_MASTER_KEY).sign(b"data") != vault().sign(b"data")
+
+    def test_has_an_id_that_tells_it_from_others(self) -> None:
+        assert vault().public_key_id == "whk_" + hashlib.sha256(vault().public_key).hexdigest()[:16]
+
+    @settings(deadline=None)
+    @given(data=st.binary())
+    def test_signs_what_its_public_key_verifies(self, data: bytes) -> None:
+        signature = vault().sign(data)
+        assert (len(signature), len(vault().public_key)) == (64, 32)
+        Ed25519PublicKey.from_public_bytes(vault().public_key).verify(signature, data)
+
+    @pytest.mark.parametrize("other", [b"", b"dat", b"data ", b"Data"])
+    def test_signs_nothing_else_with_it(self, other: bytes) -> None:
+        with pytest.raises(InvalidSignature):
+            Ed25519PublicKey.from_public_bytes(vault().public_key).verify(vault().sign(b"data"), other)
 
 
 class TestMasterKey:

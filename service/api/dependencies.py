@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
-from fastapi import Depends, Query, Request, Security
+from fastapi import Depends, Header, Query, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from service.bootstrap import Components
+from service.components import Components
 from service.domain.errors import InvalidRequest
-from service.storage.tables import Delivery, Training
+from service.storage.tables import Delivery, Training, WebhookEndpoint
 from service.tenancy import Caller
 
-Row = TypeVar("Row", Training, Delivery)
+Row = TypeVar("Row", Training, Delivery, WebhookEndpoint)
 
 _bearer = HTTPBearer(
     auto_error=False,
     description="Your PhotoGPT API key; GATEWAY_TOKEN, or nothing, if the gateway has a key of its own.",
 )
+_LONGEST_IDEMPOTENCY_KEY = 255
 _ID = re.compile(r"[a-z]{3}_[0-9a-z]{26}")
 
 
@@ -41,6 +44,45 @@ def _caller(parts: Parts, bearer: Annotated[HTTPAuthorizationCredentials | None,
 Authenticated = Annotated[Caller, Depends(_caller)]
 
 
+async def _listening(parts: Parts, caller: Authenticated) -> AsyncIterator[asyncio.Event]:
+    with parts.waiters.listening(caller.tenant_id) as woken:
+        yield woken
+
+
+# Set by all news of the caller's; from before the route reads anything.
+Listening = Annotated[asyncio.Event, Depends(_listening)]
+
+
+# How often who waits looks by itself: another replica's news wake nobody here.
+LOOK_SECONDS = 5.0
+
+
+async def quiet(woken: asyncio.Event, seconds: float) -> None:
+    """Wait for news, at most so long."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await woken.wait()
+
+
+def _idempotency_key(
+    idempotency_key: Annotated[
+        str | None, Header(description="Any text of yours; the same request with it is answered once, for 24 h.")
+    ] = None,
+) -> str | None:
+    """The Idempotency-Key, bare or as the quoted string of the IETF draft."""
+    if idempotency_key is None:
+        return None
+    key = idempotency_key.strip()
+    if len(key) > 1 and key[0] == key[-1] == '"':
+        key = key[1:-1]
+    if not (1 <= len(key) <= _LONGEST_IDEMPOTENCY_KEY and key.isascii() and key.isprintable()):
+        raise InvalidRequest("An Idempotency-Key has 1 to 255 printable ASCII characters.", pointer="Idempotency-Key")
+    return key
+
+
+IdempotencyKey = Annotated[str | None, Depends(_idempotency_key)]
+
+
 @dataclass(frozen=True, slots=True)
 class PageAsked:
     """`before`: list what has a smaller id, newest first."""
@@ -53,7 +95,7 @@ def _page(
     limit: Annotated[int, Query(ge=1, le=100, description="Items on a page.")] = 50,
     cursor: Annotated[str | None, Query(max_length=200, description="`next_cursor` of the page before.")] = None,
 ) -> PageAsked:
-    return PageAsked(limit, None if cursor is None else _decoded(cursor))
+    return PageAsked(limit, None if cursor is None else _before(cursor))
 
 
 Paging = Annotated[PageAsked, Depends(_page)]
@@ -63,7 +105,7 @@ def page_of(rows: Sequence[Row], asked: PageAsked, show: Callable[[Row], dict[st
     """A page from `asked.limit + 1` rows: the one too many says whether there is a next page."""
     shown = rows[: asked.limit]
     more = len(rows) > asked.limit
-    return {"data": [show(row) for row in shown], "next_cursor": _encoded(shown[-1].id) if more else None}
+    return {"data": [show(row) for row in shown], "next_cursor": encoded(shown[-1].id) if more else None}
 
 
 def looks_like_id(text: str) -> bool:
@@ -71,15 +113,21 @@ def looks_like_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
 
 
-def _encoded(row_id: str) -> str:
-    return base64.urlsafe_b64encode(row_id.encode()).decode().rstrip("=")
+def encoded(text: str) -> str:
+    """`text` as an opaque cursor."""
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def _decoded(cursor: str) -> str:
+def decoded(cursor: str) -> str:
+    """What `encoded` was given, or something that is no cursor's content."""
     try:
-        row_id = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
+        return base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
     except (binascii.Error, ValueError):
-        row_id = ""
+        return ""
+
+
+def _before(cursor: str) -> str:
+    row_id = decoded(cursor)
     if not looks_like_id(row_id):
         raise InvalidRequest("The cursor is not one of ours.", pointer="cursor", code="invalid_cursor")
     return row_id

@@ -21,11 +21,13 @@ from service.domain.errors import (
     NotFound,
     ShuttingDown,
     StorageUnavailable,
+    TooManyWaiting,
     Unauthenticated,
     UpstreamRefused,
     UpstreamUnreachable,
 )
 from service.telemetry.logging import get_logger
+from service.vault import SealBroken
 
 _log = get_logger("api")
 
@@ -36,6 +38,7 @@ _STATUSES: Mapping[type[GatewayError], int] = {
     Unauthenticated: 401,
     NotFound: 404,
     Conflict: 409,
+    TooManyWaiting: 429,
     UpstreamUnreachable: 503,
     StorageUnavailable: 503,
     ShuttingDown: 503,
@@ -84,6 +87,7 @@ def upstream_unreachable(detail: str, training: Any | None = None) -> JSONRespon
 def install(app: FastAPI) -> None:
     """Turn every error of `app` into a problem, the framework's own included."""
     app.add_exception_handler(GatewayError, _gateway_error)
+    app.add_exception_handler(SealBroken, _seal_broken)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _defect)
@@ -100,7 +104,7 @@ async def _gateway_error(_request: Request, error: Exception) -> JSONResponse:
     headers = {}
     if isinstance(error, Unauthenticated):
         headers["www-authenticate"] = "Bearer"
-    if isinstance(error, StorageUnavailable | ShuttingDown):
+    if isinstance(error, StorageUnavailable | ShuttingDown | TooManyWaiting):
         headers = _retry(_RETRY_AFTER_OUTAGE)
     if isinstance(error, StorageUnavailable):
         _log.warning("storage_unavailable", cause=type(error.__cause__).__name__)
@@ -108,6 +112,13 @@ async def _gateway_error(_request: Request, error: Exception) -> JSONResponse:
         headers = _retry(error.retry_after)
     errors = [_field(error.pointer, error.detail)] if isinstance(error, InvalidRequest) else None
     return problem(status, error.code, error.detail, headers=headers, errors=errors)
+
+
+async def _seal_broken(_request: Request, error: Exception) -> JSONResponse:
+    """A secret that is stored can't be opened: no caller can help it, and it heals with the right master key."""
+    _log.error("secret_unreadable", reason=str(error))
+    detail = "A stored secret can't be opened: the gateway was started with another GATEWAY_MASTER_KEY than before."
+    return problem(503, "secret_unreadable", detail, headers=_retry(_RETRY_AFTER_OUTAGE))
 
 
 async def _validation_error(_request: Request, error: Exception) -> JSONResponse:
@@ -156,7 +167,7 @@ def _pointer(location: Sequence[int | str]) -> str:
         if path[-1:] == ["[key]"]:  # the name of a member is wrong, not its value
             path.pop()
         return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in path)
-    return path[-1] if path else where
+    return path[0] if path else where  # of a parameter that is repeated, not which of them
 
 
 def _sentence(found: Mapping[str, Any]) -> str:

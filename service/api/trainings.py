@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import math
+import re
+from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.responses import JSONResponse
 
-from service.api.dependencies import Authenticated, Paging, Parts, looks_like_id, page_of
+from service.api.dependencies import (
+    LOOK_SECONDS,
+    Authenticated,
+    IdempotencyKey,
+    Paging,
+    Parts,
+    looks_like_id,
+    page_of,
+    quiet,
+)
 from service.api.problems import upstream_refusal, upstream_unreachable
 from service.api.responses import problems
 from service.api.schemas import Page, TrainingOut, TrainRequestIn
+from service.components import Components
 from service.domain.errors import InvalidRequest, NotFound
 from service.domain.training import Status
 from service.storage.database import UnitOfWork
+from service.tenancy import Caller
 from service.trainings.request import CallbackRequest, Outcome, OutcomeKind, TrainRequest
 from service.trainings.resource import current_resource, training_resource
 
 router = APIRouter(prefix="/v1/trainings", tags=["Trainings"])
 
-_LONGEST_IDEMPOTENCY_KEY = 255
+_LONGEST_WAIT = 60.0
 
 
 @router.post(
@@ -42,13 +56,11 @@ async def start_training(
     body: TrainRequestIn,
     parts: Parts,
     caller: Authenticated,
-    idempotency_key: Annotated[
-        str | None, Header(description="Any text of yours; the same request with it is answered once, for 24 h.")
-    ] = None,
+    key: IdempotencyKey,
 ) -> Response:
     parts.lifecycle.refuse_while_draining()
-    request = TrainRequest(body.model_id, _callback(body), body.metadata, _key(idempotency_key))
-    return _answer(await parts.intake.start(caller, request), parts.clock.now())
+    request = TrainRequest(body.model_id, _callback(body), body.metadata, key)
+    return _answer(await parts.trainings.intake.start(caller, request), parts.clock.now())
 
 
 @router.get(
@@ -78,17 +90,25 @@ async def list_trainings(
     "/{training_id}",
     response_model=TrainingOut,
     summary="Read a training",
-    description="Has an ETag: send it as If-None-Match, and an unchanged training is a 304 without a body.",
-    responses=problems(401, 404, 503, others={304: {"description": "Unchanged since that ETag."}}),
+    description="Has an ETag: send it as If-None-Match, and an unchanged training is a 304 without a body. With "
+    "`Prefer: wait=30` the answer comes as soon as the status changes, or after so many seconds (60 at most).",
+    responses=problems(401, 404, 429, 503, others={304: {"description": "Unchanged since that ETag."}}),
 )
-async def get_training(training_id: str, request: Request, parts: Parts, caller: Authenticated) -> Response:
-    def read(unit: UnitOfWork) -> dict[str, Any]:
-        row = unit.trainings.get(caller.tenant_id, training_id) if looks_like_id(training_id) else None
-        if row is None:
-            raise NotFound("There is no such training.")
-        return current_resource(unit, row)
-
-    response = JSONResponse(await parts.database.read(read), headers={"cache-control": "no-cache"})
+async def get_training(
+    training_id: str,
+    request: Request,
+    parts: Parts,
+    caller: Authenticated,
+    prefer: Annotated[str | None, Header(description="`wait=N`: wait up to N seconds for another status.")] = None,
+) -> Response:
+    seconds = _wait(prefer)
+    training = await _read(parts, caller, training_id)
+    headers = {"cache-control": "no-cache"}
+    if seconds is not None:
+        headers["preference-applied"] = f"wait={seconds:g}"
+        if training["finished_at"] is None:
+            training = await _changed(parts, caller, training, seconds)
+    response = JSONResponse(training, headers=headers)
     etag = f'"{hashlib.sha256(bytes(response.body)).hexdigest()[:32]}"'
     response.headers["etag"] = etag
     if etag in [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]:
@@ -106,7 +126,37 @@ async def get_training(training_id: str, request: Request, parts: Parts, caller:
 async def cancel_training(training_id: str, parts: Parts, caller: Authenticated) -> Response:
     if not looks_like_id(training_id):
         raise NotFound("There is no such training.")
-    return JSONResponse(await parts.cancellation.cancel(caller, training_id))
+    return JSONResponse(await parts.trainings.cancellation.cancel(caller, training_id))
+
+
+async def _read(parts: Components, caller: Caller, training_id: str) -> dict[str, Any]:
+    def read(unit: UnitOfWork) -> dict[str, Any]:
+        row = unit.trainings.get(caller.tenant_id, training_id) if looks_like_id(training_id) else None
+        if row is None:
+            raise NotFound("There is no such training.")
+        return current_resource(unit, row)
+
+    return await parts.database.read(read)
+
+
+async def _changed(parts: Components, caller: Caller, before: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """The training once its status is another than `before`, or as it is after so many seconds."""
+    now = before
+    with parts.waiters.listening(caller.tenant_id) as woken, suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while not parts.waiters.closed:
+                woken.clear()
+                now = await _read(parts, caller, before["id"])
+                if now["status"] != before["status"]:
+                    break
+                await quiet(woken, LOOK_SECONDS)
+    return now
+
+
+def _wait(prefer: str | None) -> float | None:
+    """The seconds of `wait` among the preferences (RFC 7240), at most _LONGEST_WAIT; what is no number is no wish."""
+    found = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,9})\"?(?:$|[,;\s])", prefer or "", re.IGNORECASE)
+    return min(float(found[1]), _LONGEST_WAIT) if found else None
 
 
 def _callback(body: TrainRequestIn) -> CallbackRequest | None:
@@ -116,19 +166,9 @@ def _callback(body: TrainRequestIn) -> CallbackRequest | None:
         return CallbackRequest(body.callback_url, "/callback_url")
     if body.callback is None:
         return None
-    return CallbackRequest(body.callback.url, "/callback/url", tuple(body.callback.events), body.callback.secret)
-
-
-def _key(header: str | None) -> str | None:
-    """The Idempotency-Key, bare or as the quoted string of the IETF draft."""
-    if header is None:
-        return None
-    key = header.strip()
-    if len(key) > 1 and key[0] == key[-1] == '"':
-        key = key[1:-1]
-    if not (1 <= len(key) <= _LONGEST_IDEMPOTENCY_KEY and key.isascii() and key.isprintable()):
-        raise InvalidRequest("An Idempotency-Key has 1 to 255 printable ASCII characters.", pointer="Idempotency-Key")
-    return key
+    return CallbackRequest(
+        body.callback.url, "/callback/url", tuple(body.callback.events), body.callback.secret, body.callback.headers
+    )
 
 
 def _answer(outcome: Outcome, now: datetime) -> Response:

@@ -11,6 +11,8 @@ from service.domain.backoff import retry_delay
 
 SUCCESS = range(200, 300)
 GONE = 410
+# A delivery that only waits for its host's breaker is kept no longer than this; the schedule takes 75 to 90 h.
+KEPT_WAITING = timedelta(days=5)
 
 
 class DeliveryStatus(StrEnum):
@@ -43,7 +45,8 @@ TRANSITIONS: Mapping[DeliveryStatus, Mapping[AttemptResult, DeliveryStatus]] = {
 class ErrorClass(StrEnum):
     """Why an attempt failed, in words that stay the same (DESIGN 5).
 
-    `interrupted`: we ended before its outcome. `unsigned`: its secret could not be opened, so nothing was sent.
+    `blocked`: its address is not allowed. `interrupted`: we ended before its outcome. `unsigned`: its secret could not
+    be opened. Nothing was sent in the first and the last case.
     """
 
     DNS = "dns"
@@ -53,6 +56,7 @@ class ErrorClass(StrEnum):
     TIMEOUT = "timeout"
     PROTOCOL = "protocol"
     CONNECT = "connect"
+    BLOCKED = "blocked"
     HTTP_1XX = "http_1xx"
     HTTP_3XX = "http_3xx"
     HTTP_4XX = "http_4xx"
@@ -81,11 +85,11 @@ class AttemptOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The delivery after an attempt: `retry_in` is set while it stays pending, `ends_callback` after a 410."""
+    """The delivery after an attempt: `retry_in` is set while it stays pending, `ends_target` after a 410."""
 
     status: DeliveryStatus
     retry_in: timedelta | None = None
-    ends_callback: bool = False
+    ends_target: bool = False
 
 
 def after(outcome: AttemptOutcome, attempts_made: int, schedule: Sequence[timedelta], jitter: float) -> Decision:
@@ -101,5 +105,5 @@ def after(outcome: AttemptOutcome, attempts_made: int, schedule: Sequence[timede
     return Decision(
         status=status,
         retry_in=retry_in if status is DeliveryStatus.PENDING else None,
-        ends_callback=result is AttemptResult.GONE,
+        ends_target=result is AttemptResult.GONE,
     )

@@ -95,6 +95,14 @@ def _port(text: str | None, scheme: str) -> str:
     return "" if port == _DEFAULT_PORTS[scheme] else f":{port}"
 
 
+def host_of(url: str) -> str:
+    """`host:port` of a canonical URL: what the attempts of one receiver are bounded by."""
+    scheme, _, rest = url.partition("://")
+    authority = rest.partition("/")[0]
+    _, colon, port = authority.rpartition("]")[2].rpartition(":")
+    return authority if colon and port else f"{authority}:{_DEFAULT_PORTS[scheme]}"
+
+
 def shown_url(url: str) -> str:
     """`url` as it may be shown: query values are masked, since they often are tokens, and the length is bounded."""
     address, mark, query = url.partition("?")

@@ -6,6 +6,7 @@ GatewayError
 ├── Unauthenticated            no credential, or not the right one
 ├── NotFound                   absent, or another tenant's: the caller can't tell which
 ├── Conflict                   the request does not fit the present state
+├── TooManyWaiting             more long polls and streams than are kept open
 ├── IdempotencyMismatch        the Idempotency-Key was used with another request
 ├── UpstreamRefused            PhotoGPT said no; its status and message are kept
 ├── UpstreamUnreachable        PhotoGPT was not reached: nothing was triggered
@@ -64,6 +65,10 @@ class Conflict(GatewayError):
     def __init__(self, detail: str, *, code: str, retry_after: int | None = None) -> None:
         super().__init__(detail, code=code)
         self.retry_after = retry_after
+
+
+class TooManyWaiting(GatewayError):
+    code = "too_many_waiting"
 
 
 class IdempotencyMismatch(GatewayError):

@@ -12,13 +12,23 @@ _LENGTH = 26
 TRAINING = "trn"
 EVENT = "evt"
 CALLBACK = "cbk"
+ENDPOINT = "whe"
+RECOVERY = "rec"
 DELIVERY = "dlv"
 ATTEMPT = "att"
 TENANT = "ten"
 
 
+def first_id(prefix: str, at: datetime) -> str:
+    """What every id of that prefix made at `at` or later sorts behind, or equals: a time as a place in a list."""
+    return _id(prefix, max(0, int(at.timestamp() * 1000)) << 80)
+
+
 def new_id(prefix: str, now: datetime, rng: random.Random) -> str:
     """`trn_01kb2...`: unique by 80 random bits; no dot in it, as Standard Webhooks asks of a `webhook-id`."""
-    value = (int(now.timestamp() * 1000) << 80) | rng.getrandbits(80)
+    return _id(prefix, (int(now.timestamp() * 1000) << 80) | rng.getrandbits(80))
+
+
+def _id(prefix: str, value: int) -> str:
     digits = [_ALPHABET[(value >> (5 * place)) & 31] for place in reversed(range(_LENGTH))]
     return f"{prefix}_{''.join(digits)}"

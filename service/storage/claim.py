@@ -7,8 +7,9 @@ than running it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import ColumnElement, bindparam
@@ -20,11 +21,19 @@ Claimable = TypeVar("Claimable", Training, Delivery)
 
 
 class Claim(Generic[Claimable]):
-    """How rows of one table are claimed. `only` are its own conditions, with parameters of their own."""
+    """How rows of one table are claimed. `only` are its own conditions, with parameters of their own; `chosen_by` the
+    columns that decide which of the due rows are leased; `changes` what a lease changes beside.
+    """
 
-    def __init__(self, table: type[Claimable], *only: ColumnElement[bool], **changes: Any) -> None:
+    def __init__(
+        self,
+        table: type[Claimable],
+        *only: ColumnElement[bool],
+        chosen_by: Sequence[Any],
+        changes: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
         self._due = (
-            select(table.id, table.tenant_id)
+            select(table.id, *chosen_by)
             .where(
                 col(table.due_at) <= bindparam("now"),
                 # A forward jump of the clock ends every lease at once, also those of work that is under way here.
@@ -46,11 +55,28 @@ class Claim(Generic[Claimable]):
 
     def due(
         self, session: Session, *, now: datetime, limit: int, busy: Collection[str], **parameters: Any
-    ) -> Sequence[tuple[str, str]]:
-        """`(id, tenant_id)` of the `limit` rows that have been due longest at `now` and are not `busy`, locked."""
+    ) -> Sequence[Any]:
+        """`(id, *chosen_by)` of the `limit` rows that have been due longest at `now` and are not `busy`, locked."""
         asked = {"now": now, "limit": limit, "busy": list(busy), **parameters}
-        return session.exec(self._due, params=asked).all()
+        rows: Sequence[Any] = session.exec(self._due, params=asked).all()
+        return rows
 
     def lease(self, session: Session, ids: Sequence[str], *, until: datetime) -> Sequence[Claimable]:
         """The rows of these ids, leased until then under a new fence."""
         return session.scalars(self._lease, {"ids": ids, "until": until}).all()
+
+
+def within_room(due: Sequence[tuple[str, str]], rooms: dict[str, int], others: int | None) -> list[str]:
+    """The ids of those `(id, group)` that fit into their group's room, which is used up by this.
+
+    `others`: the room of each group that `rooms` does not name; None for no bound at all.
+    """
+    if others is None:
+        return [row_id for row_id, _ in due]
+    chosen = []
+    for row_id, group in due:
+        room = rooms.setdefault(group, others)
+        if room > 0:
+            rooms[group] = room - 1
+            chosen.append(row_id)
+    return chosen

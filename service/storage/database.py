@@ -18,9 +18,13 @@ from sqlmodel import Session, col, func, select, update
 
 from service.clock import Clock
 from service.domain.errors import StorageUnavailable
+from service.storage.deliveries import Deliveries
+from service.storage.endpoints import Endpoints
+from service.storage.events import Events
+from service.storage.history import History
 from service.storage.idempotency import Idempotency
 from service.storage.insert import insert_if_new
-from service.storage.outbox import Outbox
+from service.storage.outbox import News, Outbox
 from service.storage.postgres import Postgres
 from service.storage.sqlite import Sqlite
 from service.storage.tables import Heartbeat
@@ -29,6 +33,7 @@ from service.storage.trainings import Trainings
 
 T = TypeVar("T")
 
+_NO_NEWS = News()
 # Seconds between two tries to record something.
 _SETTLE_PAUSE = 1.0
 # What PostgreSQL, and not a statement of ours, is to blame for: connection, resources, operator (starting, shutting
@@ -40,9 +45,13 @@ class UnitOfWork:
     """What one transaction can do. Nothing in here commits."""
 
     def __init__(self, session: Session) -> None:
-        self.outbox_filled = False
+        self.news = News()
         self.trainings = Trainings(session)
-        self.outbox = Outbox(session, self._fill_outbox)
+        self.outbox = Outbox(session, self.news)
+        self.deliveries = Deliveries(session, self.news)
+        self.events = Events(session)
+        self.endpoints = Endpoints(session)
+        self.history = History(session)
         self.tenants = Tenants(session)
         self.idempotency = Idempotency(session)
         self.session = session
@@ -57,9 +66,6 @@ class UnitOfWork:
         if written.rowcount == 0:
             insert_if_new(self.session, Heartbeat(id=1, at=now))
 
-    def _fill_outbox(self) -> None:
-        self.outbox_filled = True
-
 
 Work = Callable[[UnitOfWork], T]
 
@@ -70,6 +76,8 @@ class Runner(Protocol):
     async def write(self, work: Callable[[Connection], T]) -> T: ...
 
     async def read(self, work: Callable[[Connection], T]) -> T: ...
+
+    async def migrate(self, work: Callable[[Connection], T]) -> T: ...
 
     async def close(self) -> None: ...
 
@@ -85,19 +93,19 @@ class Database:
             self._runner: Runner = Sqlite(where) if where.startswith("sqlite") else Postgres(where)
         else:
             self._runner = where
-        self._on_outbox: list[Callable[[], None]] = []
+        self._on_news: list[Callable[[News], None]] = []
 
-    def on_outbox(self, listener: Callable[[], None]) -> None:
+    def on_news(self, listener: Callable[[News], None]) -> None:
         """Call `listener` after each commit that put something into the outbox."""
-        self._on_outbox.append(listener)
+        self._on_news.append(listener)
 
     async def transaction(self, work: Work[T]) -> T:
         """Run `work` in one transaction: committed when it returns, rolled back when it raises."""
         with _blaming_the_database():
-            result, outbox_filled = await self._runner.write(lambda connection: _commit(connection, work))
-        if outbox_filled:
-            for listener in self._on_outbox:
-                listener()
+            result, news = await self._runner.write(lambda connection: _commit(connection, work))
+        if news != _NO_NEWS:
+            for listener in self._on_news:
+                listener(news)
         return result
 
     async def settle(self, work: Work[T], *, clock: Clock, until: float) -> T:
@@ -120,9 +128,14 @@ class Database:
             return await self._runner.read(lambda connection: _look(connection, work))
 
     async def run(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` on the bare write connection, inside a transaction: for migrations."""
+        """Run `work` on the bare write connection, inside a transaction."""
         with _blaming_the_database():
             return await self._runner.write(work)
+
+    async def migrate(self, work: Callable[[Connection], T]) -> T:
+        """Run `work`, which changes tables, on a bare connection inside a transaction."""
+        with _blaming_the_database():
+            return await self._runner.migrate(work)
 
     async def check(self) -> None:
         """Raise StorageUnavailable unless the database is there and begins a write transaction."""
@@ -158,7 +171,7 @@ def _is_unavailable(error: DBAPIError) -> bool:
     return isinstance(error, OperationalError) and getattr(error.orig, "sqlite_errorname", "") != "SQLITE_ERROR"
 
 
-def _commit(connection: Connection, work: Work[T]) -> tuple[T, bool]:
+def _commit(connection: Connection, work: Work[T]) -> tuple[T, News]:
     # The commit, and on SQLite the savepoint, are the runner's.
     with Session(
         bind=connection, expire_on_commit=False, autoflush=False, join_transaction_mode="rollback_only"
@@ -166,7 +179,7 @@ def _commit(connection: Connection, work: Work[T]) -> tuple[T, bool]:
         unit = UnitOfWork(session)
         result = work(unit)
         session.commit()
-        return result, unit.outbox_filled
+        return result, unit.news
 
 
 def _look(connection: Connection, work: Work[T]) -> T:

@@ -1,103 +1,108 @@
-"""Repository of events, deliveries and attempts: the seam between watching and delivering."""
+"""Repository of the outbox, the seam between watching and delivering: events and what is to be sent of them.
+
+Claims, and what came of them. What callers see of deliveries, and ask to have sent again: `deliveries`.
+"""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import Exists, exists
+from sqlalchemy import Boolean, Exists, bindparam, exists, or_
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, func, select, update
 
 from service.crashpoints import CrashPoint, reached
 from service.domain import ids
 from service.domain.backoff import longest_retry_delay
-from service.domain.delivery import AttemptOutcome, Decision, DeliveryStatus, ErrorClass
+from service.domain.delivery import KEPT_WAITING, AttemptOutcome, Decision, DeliveryStatus, ErrorClass
+from service.domain.egress import host_of
+from service.domain.endpoint import EndpointStatus
 from service.storage.claim import Claim
-from service.storage.tables import Attempt, Callback, Delivery, Event, Tenant
+from service.storage.due_delivery import DueDelivery, SendLimits, due_delivery
+from service.storage.tables import Attempt, Callback, Delivery, Event, Tenant, WebhookEndpoint
 
 
-@dataclass(frozen=True, slots=True)
-class DueDelivery:
-    """A claimed delivery: the stored bytes, where they go, and what they are signed with (sealed)."""
+@dataclass(slots=True)
+class News:
+    """What a transaction has put into the outbox: whether there is something to send, and whose events are new."""
 
-    id: str
-    fence: int
-    attempt_id: str
-    attempts_made: int
-    event_id: str
-    training_id: str
-    tenant_id: str
-    body: bytes
-    callback_id: str
-    url: str
-    sealed_callback_secret: bytes | None
-    sealed_tenant_secret: bytes
+    to_send: bool = False
+    tenants: set[str] = field(default_factory=set)
+
+
+_NO_LIMITS = SendLimits()
 
 
 class Outbox:
-    """`announce` is called when there is something to send; it takes effect with the commit."""
-
-    def __init__(self, session: Session, announce: Callable[[], None]) -> None:
+    def __init__(self, session: Session, news: News) -> None:
         self._session = session
-        self._announce = announce
+        self._news = news
 
-    def add(self, event: Event, callbacks: Sequence[Callback], *, now: datetime, rng: random.Random) -> None:
-        """Store `event` and one delivery, due at once, for each callback that has not ended and hears of its type."""
+    def add(
+        self,
+        event: Event,
+        *,
+        callbacks: Sequence[Callback] = (),
+        endpoints: Sequence[WebhookEndpoint] = (),
+        now: datetime,
+        rng: random.Random,
+    ) -> None:
+        """Store `event` as its tenant's next, and a delivery for each target that hears of its type.
+
+        One to a paused webhook endpoint waits for that one's return; the others are due at once.
+        """
+        event.position = self._next_position(event.tenant_id)
         self._session.add(event)
+        self._news.tenants.add(event.tenant_id)
         # Deliveries refer to the event by its id alone, so the order of the inserts is ours to keep.
         self._session.flush()
         for callback in callbacks:
             if callback.ended_at is None and event.type in callback.events:
-                self._session.add(_delivery_of(event, callback, now, rng))
-                self._announce()
-                reached(CrashPoint.FAN_OUT)
+                self._send(event, callback.url, now, rng, callback_id=callback.id)
+        for endpoint in endpoints:
+            if endpoint.status != EndpointStatus.DISABLED and event.type in endpoint.events:
+                paused = endpoint.status == EndpointStatus.PAUSED
+                self._send(event, endpoint.url, now, rng, endpoint_id=endpoint.id, held=paused)
         self._session.flush()
 
     def claim_due(
-        self, *, now: datetime, lease_for: timedelta, limit: int, rng: random.Random, busy: Collection[str] = ()
+        self, *, now: datetime, lease_for: timedelta, limit: int, rng: random.Random, limits: SendLimits = _NO_LIMITS
     ) -> Sequence[DueDelivery]:
-        """Lease due deliveries and note the start of an attempt for each. An event never overtakes an earlier one.
-
-        `busy` are deliveries that this process attempts now: no jump of the clock makes it attempt them twice at once.
+        """Lease due deliveries within `limits` and note the start of an attempt for each. An event never overtakes an
+        earlier one of its training.
         """
-        due = [delivery_id for delivery_id, _ in _CLAIM.due(self._session, now=now, limit=limit, busy=busy)]
-        if not due:
+        due = _CLAIM.due(
+            self._session,
+            now=now,
+            limit=limit,
+            busy=limits.busy,
+            full=limits.full,
+            retries=limits.retries is None or limits.retries > 0,
+        )
+        chosen = limits.fitting(due)
+        if not chosen:
             return []
-        claimed = _CLAIM.lease(self._session, due, until=now + lease_for)
+        claimed = _CLAIM.lease(self._session, chosen, until=now + lease_for)
         self._close_interrupted([row.id for row in claimed])
         attempts = {row.id: _started(row, now, rng) for row in claimed}
         self._session.add_all(attempts.values())
         query = (
-            select(Delivery, Event.body, Callback, Tenant.sealed_signing_secret)
+            select(Delivery, Event.body, Tenant, Callback, WebhookEndpoint)  # type: ignore[call-overload]  # typed up to four
             .join(Event, col(Event.id) == Delivery.event_id)
-            .join(Callback, col(Callback.id) == Delivery.callback_id)
             .join(Tenant, col(Tenant.id) == Delivery.tenant_id)
+            .outerjoin(Callback, col(Callback.id) == Delivery.callback_id)
+            .outerjoin(WebhookEndpoint, col(WebhookEndpoint.id) == Delivery.endpoint_id)
             .where(col(Delivery.id).in_([row.id for row in claimed]))
         )
         return [
-            DueDelivery(
-                id=row.id,
-                fence=row.fence,
-                attempt_id=attempts[row.id].id,
-                attempts_made=row.attempts_made,
-                event_id=row.event_id,
-                training_id=row.training_id,
-                tenant_id=row.tenant_id,
-                body=body,
-                callback_id=callback.id,
-                url=callback.url,
-                sealed_callback_secret=callback.sealed_secret,
-                sealed_tenant_secret=tenant_secret,
-            )
-            for row, body, callback, tenant_secret in self._session.exec(query)
+            due_delivery(row, attempts[row.id], body, tenant, callback or endpoint, now)
+            for row, body, tenant, callback, endpoint in self._session.exec(query)
         ]
 
-    def record(
-        self, due: DueDelivery, outcome: AttemptOutcome, decision: Decision, *, now: datetime, problem: str | None
-    ) -> bool:
+    def record(self, due: DueDelivery, outcome: AttemptOutcome, decision: Decision, *, now: datetime) -> bool:
         """Store what came of the attempt. False, and only the attempt is kept, when the lease was lost meanwhile."""
         self._session.exec(
             update(Attempt)
@@ -121,18 +126,15 @@ class Outbox:
                 fence=due.fence + 1,  # one claim, one outcome
             )
         )
-        if saved.rowcount == 0:
-            return False
-        self._note_on_callback(due.callback_id, problem, ended_at=now if decision.ends_callback else None)
-        if decision.ends_callback:
-            self._bury_waiting(due.callback_id, now)
-        if not pending:
-            self._announce()  # the next event of this training may go now
-        return True
+        if saved.rowcount and not pending:
+            self._news.to_send = True  # the next event of this training may go now
+        return saved.rowcount > 0
 
     def oldest_due(self) -> datetime | None:
         """When the delivery that waits longest became due, or the next one will."""
-        return self._session.exec(select(func.min(col(Delivery.due_at)))).one()
+        # Only said so does SQLite look into the index of what is due, and not through the table.
+        waiting = col(Delivery.due_at).is_not(None)
+        return self._session.exec(select(func.min(col(Delivery.due_at))).where(waiting)).one()
 
     def pull_in(self, schedule: Sequence[timedelta], *, now: datetime, lease_for: timedelta) -> int:
         """For a wall clock that was put back: no attempt is due later than its step, counted from now, allows."""
@@ -143,34 +145,81 @@ class Outbox:
             moved += self._session.exec(late.values(due_at=latest)).rowcount
         return moved
 
-    def get(self, tenant_id: str, delivery_id: str) -> Delivery | None:
-        delivery = self._session.get(Delivery, delivery_id)
-        return delivery if delivery and delivery.tenant_id == tenant_id else None
+    def give_up_waiting(self, hosts: Sequence[str], *, now: datetime, limit: int) -> int:
+        """Bury what waits for one of these hosts, whose breakers are open, and has waited too long. How many."""
+        waiting = (
+            select(Delivery.id)
+            .where(col(Delivery.host).in_(hosts), col(Delivery.due_at) <= now, col(Delivery.give_up_at) <= now)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        return self._session.exec(
+            update(Delivery)
+            .where(col(Delivery.id).in_(waiting))
+            .values(status=DeliveryStatus.DEAD, due_at=None, finished_at=now, fence=col(Delivery.fence) + 1)
+        ).rowcount
 
-    def page(
-        self, tenant_id: str, *, training_id: str | None, status: str | None, before: str | None, limit: int
-    ) -> Sequence[Delivery]:
-        """Newest first, ids below `before`."""
-        query = select(Delivery).where(Delivery.tenant_id == tenant_id)
-        if training_id:
-            query = query.where(Delivery.training_id == training_id)
-        if status:
-            query = query.where(Delivery.status == status)
-        if before:
-            query = query.where(Delivery.id < before)
-        return self._session.exec(query.order_by(col(Delivery.id).desc()).limit(limit)).all()
+    def note_on_callback(self, callback_id: str, problem: str | None, *, ended_at: datetime | None) -> None:
+        """Note the last problem, or that there is none; and its end, with which what waits for it ends too."""
+        changes: dict[str, object] = {"last_problem": problem}
+        if ended_at is not None:
+            changes["ended_at"] = ended_at
+        self._session.exec(update(Callback).where(col(Callback.id) == callback_id).values(**changes))
+        if ended_at is not None:
+            training = select(Callback.training_id).where(col(Callback.id) == callback_id).scalar_subquery()
+            self._session.exec(
+                update(Delivery)
+                .where(
+                    col(Delivery.training_id) == training,
+                    col(Delivery.callback_id) == callback_id,
+                    col(Delivery.status) == DeliveryStatus.PENDING,
+                )
+                .values(status=DeliveryStatus.DEAD, due_at=None, finished_at=ended_at, fence=col(Delivery.fence) + 1)
+            )
 
-    def attempts(self, delivery_ids: Sequence[str]) -> dict[str, list[Attempt]]:
-        """The attempts of each delivery, first to last."""
-        found: dict[str, list[Attempt]] = {delivery_id: [] for delivery_id in delivery_ids}
-        query = select(Attempt).where(col(Attempt.delivery_id).in_(delivery_ids)).order_by(col(Attempt.number))
-        for attempt in self._session.exec(query):
-            found[attempt.delivery_id].append(attempt)
-        return found
+    def _next_position(self, tenant_id: str) -> int:
+        """Whoever takes a number keeps the tenant's row until the commit: numbers are committed in their order, and a
+        reader who has seen one has seen all before it.
+        """
+        taken = (
+            update(Tenant)
+            .where(col(Tenant.id) == tenant_id)
+            .values(event_position=col(Tenant.event_position) + 1)
+            .returning(col(Tenant.event_position))
+            .execution_options(synchronize_session=False)
+        )
+        return int(self._session.scalars(taken).one())
 
-    def callback_urls(self, callback_ids: Sequence[str]) -> dict[str, str]:
-        query = select(Callback.id, Callback.url).where(col(Callback.id).in_(callback_ids))
-        return dict(self._session.exec(query).all())
+    def _send(
+        self,
+        event: Event,
+        url: str,
+        now: datetime,
+        rng: random.Random,
+        *,
+        callback_id: str | None = None,
+        endpoint_id: str | None = None,
+        held: bool = False,
+    ) -> None:
+        self._session.add(
+            Delivery(
+                id=ids.new_id(ids.DELIVERY, now, rng),
+                tenant_id=event.tenant_id,
+                event_id=event.id,
+                training_id=event.training_id,
+                callback_id=callback_id,
+                endpoint_id=endpoint_id,
+                event_type=event.type,
+                sequence=event.sequence,
+                host=host_of(url),
+                status=DeliveryStatus.PENDING,
+                created_at=now,
+                due_at=None if held else now,
+                give_up_at=now + KEPT_WAITING,
+            )
+        )
+        self._news.to_send = self._news.to_send or not held
+        reached(CrashPoint.FAN_OUT)
 
     def _close_interrupted(self, delivery_ids: Sequence[str]) -> None:
         """Attempts that a dead worker left open; the retry that follows may be a duplicate for the receiver."""
@@ -184,47 +233,34 @@ class Outbox:
             .values(error_class=ErrorClass.INTERRUPTED)
         )
 
-    def _bury_waiting(self, callback_id: str, now: datetime) -> None:
-        """Later events for a callback that has ended: they waited for the one that ended it, and are never sent."""
-        self._session.exec(
-            update(Delivery)
-            .where(col(Delivery.callback_id) == callback_id, col(Delivery.status) == DeliveryStatus.PENDING)
-            .values(status=DeliveryStatus.DEAD, due_at=None, finished_at=now, fence=col(Delivery.fence) + 1)
-        )
-
-    def _note_on_callback(self, callback_id: str, problem: str | None, ended_at: datetime | None) -> None:
-        changes: dict[str, object] = {"last_problem": problem}
-        if ended_at is not None:
-            changes["ended_at"] = ended_at
-        self._session.exec(update(Callback).where(col(Callback.id) == callback_id).values(**changes))
-
 
 def _earlier_pending() -> Exists:
-    """An earlier event for the same callback is still to be delivered: events of one training go in order."""
+    """An earlier event of the same training is still to be delivered to the same target: its events go in order."""
     earlier = aliased(Delivery)
     return exists().where(
-        col(earlier.callback_id) == Delivery.callback_id,
+        col(earlier.training_id) == Delivery.training_id,
         col(earlier.sequence) < Delivery.sequence,
         col(earlier.status) == DeliveryStatus.PENDING,
+        or_(col(earlier.callback_id) == Delivery.callback_id, col(earlier.endpoint_id) == Delivery.endpoint_id),
     )
 
 
-_CLAIM = Claim(Delivery, ~_earlier_pending(), attempts_started=col(Delivery.attempts_started) + 1)
-
-
-def _delivery_of(event: Event, callback: Callback, now: datetime, rng: random.Random) -> Delivery:
-    return Delivery(
-        id=ids.new_id(ids.DELIVERY, now, rng),
-        tenant_id=event.tenant_id,
-        event_id=event.id,
-        training_id=event.training_id,
-        callback_id=callback.id,
-        event_type=event.type,
-        sequence=event.sequence,
-        status=DeliveryStatus.PENDING,
-        created_at=now,
-        due_at=now,
+def _to_an_inactive_endpoint() -> Exists:
+    """An attempt was under way when its endpoint was paused, and its worker died: it waits with the others."""
+    return exists().where(
+        col(WebhookEndpoint.id) == Delivery.endpoint_id, col(WebhookEndpoint.status) != EndpointStatus.ACTIVE
     )
+
+
+_CLAIM = Claim(
+    Delivery,
+    ~_earlier_pending(),
+    ~_to_an_inactive_endpoint(),
+    col(Delivery.host).not_in(bindparam("full", expanding=True)),
+    or_(bindparam("retries", type_=Boolean), col(Delivery.attempts_started) == 0),
+    chosen_by=[Delivery.host, Delivery.attempts_started],
+    changes={"attempts_started": col(Delivery.attempts_started) + 1},
+)
 
 
 def _started(row: Delivery, now: datetime, rng: random.Random) -> Attempt:

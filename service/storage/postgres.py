@@ -32,5 +32,7 @@ class Postgres:
         async with self._reading.connect() as connection:
             return await connection.run_sync(work)
 
+    migrate = write
+
     async def close(self) -> None:
         await self._engine.dispose()

@@ -58,6 +58,7 @@ class Sqlite:
         except OSError as error:
             raise ConfigurationError(f"DATABASE_URL={url}: {path.parent} can't be made: {error}") from error
         _refuse_or_warn(url, file_system_here(path.parent))
+        self._url = url
         self._writing = sqlite_engine(url, begin="BEGIN IMMEDIATE", pool_size=1)
         self._reading = sqlite_engine(url, begin="BEGIN", pool_size=_READERS, read_only=True)
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
@@ -78,6 +79,13 @@ class Sqlite:
     async def read(self, work: Callable[[Connection], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._readers, _in_transaction, self._reading, work)
 
+    async def migrate(self, work: Callable[[Connection], T]) -> T:
+        """As `write`, for changes of tables: one is made anew and the old one dropped, which foreign keys would forbid.
+
+        They are checked before the commit instead (sqlite.org/lang_altertable.html, "Making Other Kinds Of Changes").
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._migrate, work)
+
     async def close(self) -> None:
         """Finish what is queued, then close."""
         self._closed = True
@@ -86,6 +94,13 @@ class Sqlite:
         self._readers.shutdown()
         self._reading.dispose()
         self._writing.dispose()
+
+    def _migrate(self, work: Callable[[Connection], T]) -> T:
+        engine = sqlite_engine(self._url, begin="BEGIN IMMEDIATE", pool_size=1, foreign_keys=False)
+        try:
+            return _in_transaction(engine, lambda connection: _checking_foreign_keys(connection, work))
+        finally:
+            engine.dispose()
 
     def _write_groups(self) -> None:
         while (first := self._jobs.get()) is not None:
@@ -150,7 +165,17 @@ def _in_transaction(engine: Engine, work: Callable[[Connection], T]) -> T:
         return work(connection)
 
 
-def sqlite_engine(url: str, *, begin: str, pool_size: int, read_only: bool = False, **options: Any) -> Engine:
+def _checking_foreign_keys(connection: Connection, work: Callable[[Connection], T]) -> T:
+    result = work(connection)
+    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+    if broken:
+        raise ConfigurationError(f"The database has rows that refer to missing ones, in {broken[0][0]}: not migrated.")
+    return result
+
+
+def sqlite_engine(
+    url: str, *, begin: str, pool_size: int, read_only: bool = False, foreign_keys: bool = True, **options: Any
+) -> Engine:
     """An engine whose connections sync fully, begin with `begin`, and keep their transactions to us."""
     engine = create_engine(
         url,
@@ -167,7 +192,7 @@ def sqlite_engine(url: str, *, begin: str, pool_size: int, read_only: bool = Fal
             "journal_mode=WAL",
             "synchronous=FULL",  # WAL with NORMAL may lose acknowledged commits at power loss (failure model 2.4)
             f"busy_timeout={_BUSY_TIMEOUT_MS}",
-            "foreign_keys=ON",
+            f"foreign_keys={'ON' if foreign_keys else 'OFF'}",
             # A large group's savepoints would spill into a temporary file, and a read-only root has no place for one.
             "temp_store=MEMORY",
             f"query_only={'ON' if read_only else 'OFF'}",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Dialect, Index, LargeBinary, Text, false, text
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Index, LargeBinary, Text, false, text
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
 
@@ -39,15 +39,28 @@ def _time(*, index: bool = False) -> Any:
     return Field(default=None, sa_type=UtcDateTime, index=index)
 
 
+def _partial(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+    """An index over the rows that `where` is true of, on both databases."""
+    return Index(name, *columns, unique=unique, sqlite_where=text(where), postgresql_where=text(where))
+
+
 class Tenant(SQLModel, table=True):
-    """Whoever holds one PhotoGPT key. `sealed_key` is None when no key is kept; after a 429 its polls pause."""
+    """Whoever holds one PhotoGPT key. `sealed_key` is None when no key is kept; after a 429 its polls pause.
+
+    `event_position` counts its events: they are numbered in the order of their commits, since whoever takes a number
+    holds this row until then. The signing secret signs callbacks without a secret of their own; the previous one, too,
+    while it is being rotated.
+    """
 
     __tablename__ = "tenants"
 
     id: str = Field(primary_key=True)
     sealed_key: bytes | None = Field(default=None, sa_type=LargeBinary)
     sealed_signing_secret: bytes = Field(sa_type=LargeBinary)
+    sealed_previous_secret: bytes | None = Field(default=None, sa_type=LargeBinary)
+    previous_secret_until: datetime | None = _time()
     polls_paused_until: datetime | None = _time()
+    event_position: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": text("0")})
     created_at: datetime = Field(sa_type=UtcDateTime)
 
 
@@ -56,20 +69,9 @@ class Training(SQLModel, table=True):
 
     __tablename__ = "trainings"
     __table_args__ = (
-        Index(
-            "uq_trainings_active",
-            "tenant_id",
-            "model_id",
-            unique=True,
-            sqlite_where=text("finished_at IS NULL"),
-            postgresql_where=text("finished_at IS NULL"),
-        ),
-        Index(
-            "ix_trainings_due",
-            "due_at",
-            sqlite_where=text("due_at IS NOT NULL"),
-            postgresql_where=text("due_at IS NOT NULL"),
-        ),
+        _partial("uq_trainings_active", "tenant_id", "model_id", where="finished_at IS NULL", unique=True),
+        _partial("ix_trainings_due", "due_at", where="due_at IS NOT NULL"),
+        _partial("ix_trainings_finished", "finished_at", where="finished_at IS NOT NULL"),
         Index("ix_trainings_tenant", "tenant_id", "id"),
     )
 
@@ -112,66 +114,106 @@ class Callback(SQLModel, table=True):
     url: str
     events: list[str] = Field(sa_type=JSON)
     sealed_secret: bytes | None = Field(default=None, sa_type=LargeBinary)
+    sealed_headers: bytes | None = Field(default=None, sa_type=LargeBinary)
     created_at: datetime = Field(sa_type=UtcDateTime)
     ended_at: datetime | None = _time()
     last_problem: str | None = None
 
 
+class WebhookEndpoint(SQLModel, table=True):
+    """A lasting subscription of a tenant. Deleted ones stay, without their secrets, while deliveries name them.
+
+    `failing_since`: the first failure after the last success. `header_names` says which headers are sealed.
+    """
+
+    __tablename__ = "webhook_endpoints"
+    __table_args__ = (_partial("ix_webhook_endpoints_tenant", "tenant_id", "id", where="deleted_at IS NULL"),)
+
+    id: str = Field(primary_key=True)
+    tenant_id: str = Field(foreign_key="tenants.id")
+    url: str
+    events: list[str] = Field(sa_type=JSON)
+    description: str = ""
+    caller_metadata: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
+    header_names: list[str] = Field(default_factory=list, sa_type=JSON)
+    sealed_headers: bytes | None = Field(default=None, sa_type=LargeBinary)
+    sealed_secret: bytes = Field(sa_type=LargeBinary)
+    sealed_previous_secret: bytes | None = Field(default=None, sa_type=LargeBinary)
+    previous_secret_until: datetime | None = _time()
+    retry_schedule: list[float] | None = Field(default=None, sa_type=JSON(none_as_null=True))
+    status: str
+    disabled_reason: str | None = None
+    failing_since: datetime | None = _time()
+    last_problem: str | None = None
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    updated_at: datetime = Field(sa_type=UtcDateTime)
+    deleted_at: datetime | None = _time()
+
+
 class Event(SQLModel, table=True):
-    """Something that happened to a training; immutable. `body` is what is signed and sent, byte for byte."""
+    """Something that happened to a training, or to a webhook endpoint (then without `training_id`); immutable.
+
+    `body` is what is signed and sent, byte for byte. `position` is its place among the tenant's events.
+    """
 
     __tablename__ = "events"
     __table_args__ = (
         Index("uq_events_sequence", "training_id", "sequence", unique=True),
-        Index(
-            "uq_events_terminal",
-            "training_id",
-            unique=True,
-            sqlite_where=text("terminal"),
-            postgresql_where=text("terminal"),
-        ),
+        _partial("uq_events_terminal", "training_id", where="terminal", unique=True),
+        Index("uq_events_position", "tenant_id", "position", unique=True),
+        _partial("ix_events_of_endpoints", "created_at", where="training_id IS NULL"),
     )
 
     id: str = Field(primary_key=True)
     tenant_id: str
-    training_id: str = Field(foreign_key="trainings.id")
+    training_id: str | None = Field(default=None, foreign_key="trainings.id")
     type: str
     sequence: int
+    position: int = Field(default=0, sa_type=BigInteger)
     terminal: bool
     body: bytes = Field(sa_type=LargeBinary)
     created_at: datetime = Field(sa_type=UtcDateTime)
 
 
 class Delivery(SQLModel, table=True):
-    """One event for one callback. `attempts_made` counts recorded outcomes, `attempts_started` also lost ones."""
+    """One event for one callback or one webhook endpoint; the other of the two is None.
+
+    `attempts_made` counts outcomes since the schedule began, which it does anew when somebody resends;
+    `attempts_started` counts all, also lost ones. A pending one without `due_at` waits for its paused endpoint.
+    `host` is what the attempts of one receiver are bounded by; `give_up_at`: when not even its breaker keeps it.
+    """
 
     __tablename__ = "deliveries"
     __table_args__ = (
-        Index("uq_deliveries_target", "event_id", "callback_id", unique=True),
-        Index(
-            "ix_deliveries_due",
-            "due_at",
-            sqlite_where=text("due_at IS NOT NULL"),
-            postgresql_where=text("due_at IS NOT NULL"),
-        ),
-        Index("ix_deliveries_order", "callback_id", "sequence"),
+        Index("uq_deliveries_callback", "event_id", "callback_id", unique=True),
+        _partial("uq_deliveries_endpoint", "event_id", "endpoint_id", where="endpoint_id IS NOT NULL", unique=True),
+        # With the host in it, so that what a full or dead host holds back is passed over inside the index.
+        _partial("ix_deliveries_due", "due_at", "host", where="due_at IS NOT NULL"),
         Index("ix_deliveries_training", "training_id", "id"),
+        # For the foreign key, when a callback is deleted.
+        _partial("ix_deliveries_callback", "callback_id", where="callback_id IS NOT NULL"),
+        _partial("ix_deliveries_endpoint", "endpoint_id", "id", where="endpoint_id IS NOT NULL"),
+        _partial("ix_deliveries_endpoint_status", "endpoint_id", "status", "id", where="endpoint_id IS NOT NULL"),
         Index("ix_deliveries_tenant", "tenant_id", "id"),
+        Index("ix_deliveries_status", "tenant_id", "status", "id"),
     )
 
     id: str = Field(primary_key=True)
     tenant_id: str
     event_id: str = Field(foreign_key="events.id")
-    training_id: str
-    callback_id: str = Field(foreign_key="callbacks.id")
+    training_id: str | None = None
+    callback_id: str | None = Field(default=None, foreign_key="callbacks.id")
+    endpoint_id: str | None = Field(default=None, foreign_key="webhook_endpoints.id")
     event_type: str
     sequence: int
+    host: str
     status: str
     attempts_made: int = 0
     attempts_started: int = 0
     created_at: datetime = Field(sa_type=UtcDateTime)
     finished_at: datetime | None = _time()
     due_at: datetime | None = _time()
+    give_up_at: datetime = Field(sa_type=UtcDateTime)
     fence: int = 0
 
 
@@ -192,14 +234,18 @@ class Attempt(SQLModel, table=True):
 
 
 class IdempotencyKey(SQLModel, table=True):
-    """What a request with this key was answered. `outcome` is None while it is under way."""
+    """What a request with this key was answered. `outcome` is None while it is under way.
+
+    Only a train request has a training.
+    """
 
     __tablename__ = "idempotency_keys"
+    __table_args__ = (Index("ix_idempotency_keys_created", "created_at"),)
 
     tenant_id: str = Field(primary_key=True)
     key: str = Field(primary_key=True)
     fingerprint: str
-    training_id: str
+    training_id: str | None = None
     outcome: dict[str, Any] | None = Field(default=None, sa_type=JSON)
     created_at: datetime = Field(sa_type=UtcDateTime)
 
@@ -211,3 +257,24 @@ class Heartbeat(SQLModel, table=True):
 
     id: int = Field(primary_key=True)
     at: datetime = Field(sa_type=UtcDateTime)
+
+
+class Recovery(SQLModel, table=True):
+    """A job: resend what failed at a webhook endpoint, of the events of a time. `after` is how far it has come."""
+
+    __tablename__ = "recoveries"
+    __table_args__ = (
+        _partial("ix_recoveries_running", "id", where="finished_at IS NULL"),
+        Index("ix_recoveries_endpoint", "endpoint_id", "id"),
+    )
+
+    id: str = Field(primary_key=True)
+    tenant_id: str
+    endpoint_id: str = Field(foreign_key="webhook_endpoints.id")
+    since: datetime = Field(sa_type=UtcDateTime)
+    until: datetime = Field(sa_type=UtcDateTime)
+    total: int
+    resent: int = 0
+    after: str = ""
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    finished_at: datetime | None = _time()

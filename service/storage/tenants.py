@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import exists, or_
+from sqlalchemy import exists, null, or_
 from sqlmodel import Session, col, select, update
 
 from service.storage.insert import insert_if_new
@@ -27,6 +27,15 @@ class Tenants:
         if known is None:
             raise LookupError(tenant_id)
         return known
+
+    def rotate_secret(self, tenant_id: str, sealed: bytes, *, until: datetime | None) -> None:
+        """A new signing secret; the one before signs, too, until then, or no more from now on."""
+        previous = null() if until is None else col(Tenant.sealed_signing_secret)
+        self._session.exec(
+            update(Tenant)
+            .where(col(Tenant.id) == tenant_id)
+            .values(sealed_signing_secret=sealed, sealed_previous_secret=previous, previous_secret_until=until)
+        )
 
     def keep_key(self, tenant_id: str, sealed_key: bytes) -> None:
         self._session.exec(update(Tenant).where(col(Tenant.id) == tenant_id).values(sealed_key=sealed_key))

@@ -13,7 +13,7 @@ from sqlmodel import Session, col, func, select, update
 
 from service.domain.backoff import SOONEST_POLL
 from service.domain.training import TERMINAL, Failure, Observation, Status, Watch
-from service.storage.claim import Claim
+from service.storage.claim import Claim, within_room
 from service.storage.insert import insert_if_new
 from service.storage.tables import Callback, Tenant, Training
 
@@ -107,7 +107,7 @@ class Trainings:
             polled_after=now + limits.interval,
             full=[tenant for tenant, free in room.items() if free == 0],
         )
-        chosen = _within(room, limits.per_tenant, due)
+        chosen = within_room(due, room, limits.per_tenant)
         if not chosen:
             return []
         claimed = _CLAIM.lease(self._session, chosen, until=now + lease_for)
@@ -129,7 +129,9 @@ class Trainings:
 
     def oldest_due(self) -> datetime | None:
         """When the row that waits longest became due, or the next one will."""
-        return self._session.exec(select(func.min(col(Training.due_at)))).one()
+        # Only said so does SQLite look into the index of what is due, and not through the table.
+        waiting = col(Training.due_at).is_not(None)
+        return self._session.exec(select(func.min(col(Training.due_at))).where(waiting)).one()
 
     def postpone(self, tenant_id: str, *, until: datetime) -> None:
         """Poll nothing of this tenant before then."""
@@ -209,7 +211,12 @@ class Trainings:
         self._session.exec(
             update(Callback)
             .where(col(Callback.training_id) == callback.training_id, col(Callback.url) == callback.url)
-            .values(events=callback.events, sealed_secret=callback.sealed_secret, ended_at=None)
+            .values(
+                events=callback.events,
+                sealed_secret=callback.sealed_secret,
+                sealed_headers=callback.sealed_headers,
+                ended_at=None,
+            )
         )
 
     def callbacks(self, training_ids: Sequence[str]) -> dict[str, list[Callback]]:
@@ -228,20 +235,8 @@ _CLAIM = Claim(
     or_(_polled.is_(None), _polled <= bindparam("polled_before"), _polled > bindparam("polled_after")),
     ~exists().where(and_(col(Tenant.id) == Training.tenant_id, col(Tenant.polls_paused_until) > bindparam("now"))),
     col(Training.tenant_id).not_in(bindparam("full", expanding=True)),
+    chosen_by=[Training.tenant_id],
 )
-
-
-def _within(room: dict[str, int], per_tenant: int | None, due: Sequence[tuple[str, str]]) -> list[str]:
-    """The ids that fit into each tenant's room, which is used up by this."""
-    if per_tenant is None:
-        return [training_id for training_id, _ in due]
-    chosen = []
-    for training_id, tenant_id in due:
-        free = room.setdefault(tenant_id, per_tenant)
-        if free > 0:
-            room[tenant_id] = free - 1
-            chosen.append(training_id)
-    return chosen
 
 
 def watch_of(row: Training) -> Watch:

@@ -21,10 +21,11 @@ from service.domain.training import Failure, Observation, Rules, Signal, Status,
 from service.photogpt.answers import Confirmed, NotReached, Refused, TriggerResult, Unclear
 from service.photogpt.client import PhotoGPT
 from service.storage.database import Database, UnitOfWork
-from service.storage.tables import Callback, Training
+from service.storage.tables import Training
 from service.storage.trainings import watch_of
 from service.telemetry.logging import get_logger
 from service.tenancy import Caller, Tenancy
+from service.trainings.callbacks import Callbacks
 from service.trainings.record import Held, Recorder
 from service.trainings.replay import Replay
 from service.trainings.request import Outcome, OutcomeKind, TrainRequest, checked
@@ -32,8 +33,6 @@ from service.trainings.resource import current_resource
 
 _log = get_logger("intake")
 
-# With shown URLs of 200 characters and all event types this keeps an event under 4 kB apart from metadata (DESIGN 6).
-_MOST_CALLBACKS = 5
 # A Retry-After of PhotoGPT's is passed on up to here (failure model 2.3, "bounded").
 _LONGEST_RETRY_AFTER = 3600
 # Refusals of a reading that say more than that the key is not good.
@@ -57,7 +56,7 @@ class Intake:
         tenancy: Tenancy,
         recorder: Recorder,
         rules: Rules,
-        http_to_loopback: bool,
+        callbacks: Callbacks,
         clock: Clock,
         rng: random.Random,
     ) -> None:
@@ -67,7 +66,7 @@ class Intake:
         self._recorder = recorder
         self._rules = rules
         self._replay = Replay(lease=rules.lease, clock=clock)
-        self._http_to_loopback = http_to_loopback
+        self._callbacks = callbacks
         self._clock = clock
         self._rng = rng
         self._under_way: set[asyncio.Task[Outcome]] = set()
@@ -78,7 +77,7 @@ class Intake:
         Raises InvalidRequest, Conflict (the Idempotency-Key is in use just now), IdempotencyMismatch, and, with
         nothing stored or triggered, UpstreamRefused or UpstreamUnreachable.
         """
-        request = checked(request, http_to_loopback=self._http_to_loopback)
+        request = checked(request, http_to_loopback=self._callbacks.http_to_loopback)
         settled = await self._settle_without_trigger(caller, request)
         if settled is not None:
             return settled
@@ -156,7 +155,7 @@ class Intake:
                 raise Conflict("The model is being submitted by another request.", code="in_flight", retry_after=1)
             return joined
         self._tenancy.keep_key(unit, caller)
-        self._put_callback(unit, caller, request, training.id)
+        self._callbacks.put(unit, caller, request.callback, training.id)
         self._replay.begin(unit, caller, request, training.id)
         reached(CrashPoint.INTENT_UNCOMMITTED)
         return _Intent(training.id, watch_of(training))
@@ -168,7 +167,7 @@ class Intake:
         active = unit.trainings.active(caller.tenant_id, request.model_id, hold=True)
         if active is None:
             return None
-        self._put_callback(unit, caller, request, active.id)
+        self._callbacks.put(unit, caller, request.callback, active.id)
         self._replay.begin(unit, caller, request, active.id)
         outcome = Outcome(OutcomeKind.JOINED, current_resource(unit, active))
         self._replay.end(unit, caller, request, outcome)
@@ -207,28 +206,6 @@ class Intake:
         outcome = _outcome(result, current_resource(unit, training) if training else None)
         self._replay.end(unit, caller, request, outcome)
         return outcome
-
-    def _put_callback(self, unit: UnitOfWork, caller: Caller, request: TrainRequest, training_id: str) -> None:
-        asked = request.callback
-        if asked is None:
-            return
-        known = unit.trainings.callbacks([training_id])[training_id]
-        if len(known) >= _MOST_CALLBACKS and all(callback.url != asked.url for callback in known):
-            raise Conflict(f"A training has at most {_MOST_CALLBACKS} callbacks.", code="too_many_callbacks")
-        now = self._clock.now()
-        callback_id = ids.new_id(ids.CALLBACK, now, self._rng)
-        same = next((callback.id for callback in known if callback.url == asked.url), callback_id)
-        unit.trainings.put_callback(
-            Callback(
-                id=callback_id,
-                tenant_id=caller.tenant_id,
-                training_id=training_id,
-                url=asked.url,
-                events=list(asked.events),
-                sealed_secret=self._tenancy.seal_callback_secret(same, asked.secret) if asked.secret else None,
-                created_at=now,
-            )
-        )
 
 
 def _failure(result: Refused | NotReached) -> Failure:

@@ -54,9 +54,11 @@ class Recorder:
         )
         if row is None:
             return None
-        callbacks = unit.trainings.callbacks([row.id])[row.id] if news else []
+        shown = unit.trainings.callbacks([row.id])[row.id] if news else []
+        callbacks = shown if announce else []
+        endpoints = unit.endpoints.all_of(row.tenant_id) if news and announce else []
         for sequence, event_type in enumerate(news, start=row.sequence - len(news) + 1):
-            data = {**training_resource(row, callbacks), "sequence": sequence}
+            data = {**training_resource(row, shown), "sequence": sequence}
             event = Event(
                 id=ids.new_id(ids.EVENT, now, self._rng),
                 tenant_id=row.tenant_id,
@@ -67,7 +69,7 @@ class Recorder:
                 body=event_body(event_type, now, data),
                 created_at=now,
             )
-            unit.outbox.add(event, callbacks if announce else [], now=now, rng=self._rng)
+            unit.outbox.add(event, callbacks=callbacks, endpoints=endpoints, now=now, rng=self._rng)
         if watch.status in TERMINAL:
             reached(CrashPoint.KEY_UNERASED)
             unit.tenants.erase_key_if_idle(row.tenant_id)

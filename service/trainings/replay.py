@@ -38,7 +38,7 @@ class Replay:
             raise IdempotencyMismatch("This Idempotency-Key was used with another request; use a new one.")
         if record.outcome is not None:
             return Outcome.replay(record.outcome)
-        training = unit.trainings.get(caller.tenant_id, record.training_id)
+        training = unit.trainings.get(caller.tenant_id, record.training_id) if record.training_id else None
         if training is None:
             return None
         if training.status == Status.SUBMITTING and self._clock.now() - training.created_at < self._lease:

@@ -12,8 +12,8 @@ from typing import Any
 
 from service.domain.egress import canonical_callback_url
 from service.domain.errors import InvalidRequest
-from service.domain.event import DEFAULT_CALLBACK_EVENTS, EventType
-from service.domain.signature import InvalidSecret, secret_bytes
+from service.domain.event import CALLBACK_EVENTS, DEFAULT_CALLBACK_EVENTS
+from service.domain.subscription import check_secret, checked_events, checked_headers
 
 # `..`, `a?x` and `a#f` would cut or leave the path of the upstream URL, even percent-encoded (failure model 4).
 _MODEL_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -27,6 +27,7 @@ class CallbackRequest:
     pointer: str
     events: tuple[str, ...] = ()
     secret: str | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +85,10 @@ def checked(request: TrainRequest, *, http_to_loopback: bool) -> TrainRequest:
     callback = request.callback
     url = canonical_callback_url(callback.url, pointer=callback.pointer, http_to_loopback=http_to_loopback)
     if callback.secret is not None:
-        try:
-            secret_bytes(callback.secret)
-        except InvalidSecret as reason:
-            raise InvalidRequest(
-                f"The callback's secret is not usable: {reason}.", pointer="/callback/secret", code="invalid_secret"
-            ) from None
-    events = tuple(sorted(set(callback.events) or DEFAULT_CALLBACK_EVENTS))
-    unknown = set(events) - set(EventType)
-    if unknown:
-        raise InvalidRequest(
-            f"Unknown event type; known are {', '.join(EventType)}.", pointer="/callback/events", code="unknown_event"
-        )
-    canonical = CallbackRequest(url, callback.pointer, events, callback.secret)
+        check_secret(callback.secret, pointer="/callback/secret")
+    events = checked_events(
+        callback.events, allowed=CALLBACK_EVENTS, default=DEFAULT_CALLBACK_EVENTS, pointer="/callback/events"
+    )
+    headers = checked_headers(callback.headers, pointer="/callback/headers")
+    canonical = CallbackRequest(url, callback.pointer, events, callback.secret, headers)
     return TrainRequest(request.model_id, canonical, request.metadata, request.idempotency_key)

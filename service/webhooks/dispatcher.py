@@ -1,23 +1,43 @@
-"""When and how a delivery is attempted: claim due deliveries, send each, record the attempt and what follows."""
+"""When and how a delivery is attempted: claim due deliveries, send each, record the attempt and what follows.
+
+How much of one host is asked at once is decided by `domain.hosts`; a part of all slots is kept for first attempts, so
+that no backlog of retries delays what happens now.
+"""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 from service.claimloop import Claimed
 from service.clock import Clock
 from service.crashpoints import CrashPoint, reached
-from service.domain.delivery import AttemptOutcome, DeliveryStatus, ErrorClass, after
+from service.domain.delivery import AttemptOutcome, ErrorClass, after
+from service.domain.hosts import Hosts
+from service.keyring import Keyring
 from service.storage.database import Database
-from service.storage.outbox import DueDelivery
+from service.storage.due_delivery import DueDelivery, SendLimits
 from service.telemetry.logging import get_logger
-from service.tenancy import Tenancy
 from service.vault import SealBroken
-from service.webhooks.sender import Sender
+from service.webhooks.record import OutcomeRecorder
+from service.webhooks.sender import Message, Sender
 
 _log = get_logger("dispatcher")
+
+_GIVE_UP_BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """When the attempts of a delivery are (`schedule`: the time before each), how many retries are under way at once,
+    and for how long a delivery is claimed.
+    """
+
+    schedule: Sequence[timedelta]
+    retries_in_flight: int
+    lease: timedelta
 
 
 class Dispatcher:
@@ -26,55 +46,81 @@ class Dispatcher:
         *,
         database: Database,
         sender: Sender,
-        tenancy: Tenancy,
-        schedule: Sequence[timedelta],
-        lease: timedelta,
+        keyring: Keyring,
+        recorder: OutcomeRecorder,
+        hosts: Hosts,
+        pace: Pace,
         clock: Clock,
         rng: random.Random,
     ) -> None:
         self._database = database
         self._sender = sender
-        self._tenancy = tenancy
-        self._schedule = schedule
-        self._lease = lease
+        self._keyring = keyring
+        self._recorder = recorder
+        self._hosts = hosts
+        self._pace = pace
         self._clock = clock
         self._rng = rng
-        self._busy: set[str] = set()
+        # Whether each delivery under way is a retry.
+        self._busy: dict[str, bool] = {}
 
     async def claim(self, limit: int) -> Claimed[DueDelivery]:
-        now, busy = self._clock.now(), frozenset(self._busy)
+        limits = self._limits()
+        now = self._clock.now()
         due = await self._database.transaction(
-            lambda unit: unit.outbox.claim_due(now=now, lease_for=self._lease, limit=limit, rng=self._rng, busy=busy)
+            lambda unit: unit.outbox.claim_due(
+                now=now, lease_for=self._pace.lease, limit=limit, rng=self._rng, limits=limits
+            )
         )
-        self._busy |= {delivery.id for delivery in due}
-        return Claimed(due, more=len(due) == limit)
+        for delivery in due:
+            self._busy[delivery.id] = delivery.is_retry
+            self._hosts.started(delivery.host, self._clock.monotonic())
+        return Claimed(due, more=len(due) == limit or limits.left_out_by(due))
 
     async def deliver(self, due: DueDelivery) -> None:
         """Make one attempt of a claimed delivery and record it."""
+        outcome = None
         try:
-            await self._deliver(due)
+            outcome = await self._deliver(due)
         finally:
-            self._busy.discard(due.id)
+            self._busy.pop(due.id, None)
+            self._hosts.ended(due.host, outcome, self._clock.monotonic())
 
     async def pull_in(self) -> int:
         """For a wall clock that was put back: nothing waits longer than its step. Returns how many that moved."""
         now = self._clock.now()
         return await self._database.transaction(
-            lambda unit: unit.outbox.pull_in(self._schedule, now=now, lease_for=self._lease)
+            lambda unit: unit.outbox.pull_in(self._pace.schedule, now=now, lease_for=self._pace.lease)
         )
 
-    async def _deliver(self, due: DueDelivery) -> None:
-        lease_ends = self._clock.monotonic() + self._lease.total_seconds()
+    async def give_up_waiting(self) -> int:
+        """Bury what has waited too long for a host that does not answer. How many; more may be left."""
+        hosts, now = list(self._hosts.unavailable()), self._clock.now()
+        if not hosts:
+            return 0
+        return await self._database.transaction(
+            lambda unit: unit.outbox.give_up_waiting(hosts, now=now, limit=_GIVE_UP_BATCH)
+        )
+
+    def _limits(self) -> SendLimits:
+        now = self._clock.monotonic()
+        return SendLimits(
+            busy=frozenset(self._busy),
+            rooms=self._hosts.rooms(now),
+            others=self._hosts.room_of_others,
+            crowded=self._hosts.crowded(now),
+            retries=self._pace.retries_in_flight - sum(self._busy.values()),
+        )
+
+    async def _deliver(self, due: DueDelivery) -> AttemptOutcome:
+        lease_ends = self._clock.monotonic() + self._pace.lease.total_seconds()
         reached(CrashPoint.ATTEMPT_CLAIMED)
         outcome = await self._attempt(due)
         reached(CrashPoint.ATTEMPT_UNRECORDED)
         now = self._clock.now()
-        decision = after(outcome, due.attempts_made + 1, self._schedule, self._rng.random())
-        problem = None if decision.status is DeliveryStatus.DELIVERED else _problem(outcome)
+        decision = after(outcome, due.attempts_made + 1, self._schedule_of(due), self._rng.random())
         saved = await self._database.settle(
-            lambda unit: unit.outbox.record(due, outcome, decision, now=now, problem=problem),
-            clock=self._clock,
-            until=lease_ends,
+            lambda unit: self._recorder.save(unit, due, outcome, decision, now=now), clock=self._clock, until=lease_ends
         )
         reached(CrashPoint.ATTEMPT_RECORDED)
         _log.info(
@@ -82,6 +128,7 @@ class Dispatcher:
             delivery_id=due.id,
             training_id=due.training_id,
             event_id=due.event_id,
+            target_id=due.target.id,
             attempt=due.attempts_made + 1,
             status=decision.status,
             status_code=outcome.status_code,
@@ -89,32 +136,20 @@ class Dispatcher:
             duration_ms=round(outcome.duration / timedelta(milliseconds=1)),
             retry_in=decision.retry_in and round(decision.retry_in.total_seconds(), 3),
         )
+        return outcome
+
+    def _schedule_of(self, due: DueDelivery) -> Sequence[timedelta]:
+        if due.schedule is None:
+            return self._pace.schedule
+        return [timedelta(seconds=step) for step in due.schedule]
 
     async def _attempt(self, due: DueDelivery) -> AttemptOutcome:
         try:
-            secret = self._tenancy.secret_for_delivery(due)
+            secrets = self._keyring.secrets_of(due)
+            headers = self._keyring.headers_of(due.target.id, due.target.sealed_headers)
         except SealBroken as broken:
             # Unsigned is never sent; the schedule goes on, since the right master key may come back.
             _log.error("secret_unreadable", delivery_id=due.id, reason=str(broken))
             return AttemptOutcome(None, ErrorClass.UNSIGNED, timedelta(0))
-        return await self._sender.send(due.url, webhook_id=due.event_id, body=due.body, secret=secret)
-
-
-_WORDS = {
-    ErrorClass.DNS: "the host name could not be resolved",
-    ErrorClass.REFUSED: "the connection was refused: nothing listens at that host and port",
-    ErrorClass.RESET: "the connection was closed before an answer came",
-    ErrorClass.TLS: "the TLS certificate or handshake failed",
-    ErrorClass.TIMEOUT: "no complete answer came in time",
-    ErrorClass.PROTOCOL: "the answer was not valid HTTP",
-    ErrorClass.CONNECT: "no connection could be made",
-    ErrorClass.UNSIGNED: "the signing secret could not be opened, so nothing was sent",
-    ErrorClass.HTTP_3XX: "it answered with a redirect, which is not followed: give the final URL",
-}
-
-
-def _problem(outcome: AttemptOutcome) -> str:
-    """The last delivery problem in plain words: shown with the training."""
-    said = f"HTTP {outcome.status_code}" if outcome.status_code else str(outcome.error_class)
-    words = _WORDS.get(outcome.error_class) if outcome.error_class else None
-    return f"{said}: {words}" if words else f"the receiver answered {said}"
+        message = Message(due.event_id, due.body, secrets, self._keyring.sign, headers)
+        return await self._sender.send(due.target.url, message)

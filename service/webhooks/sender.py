@@ -1,6 +1,10 @@
-"""One signed POST of one event to one URL. Failure is a value here, not an exception."""
+"""One signed POST of one body to one URL. Failure is a value here, not an exception."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from service.clock import Clock
 from service.domain.backoff import parse_retry_after
@@ -13,20 +17,32 @@ _EXCERPT_BYTES = 1024
 _USER_AGENT = "photogpt-webhooks/0.1 (Standard Webhooks)"
 
 
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What is sent: `body` as it is, signed with each of `secrets` and by `sign` (ed25519), with `headers` beside."""
+
+    webhook_id: str
+    body: bytes = field(repr=False)
+    secrets: Sequence[str] = field(repr=False)
+    sign: Callable[[bytes], bytes] = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+
+
 class Sender:
     def __init__(self, *, outbound: Outbound, clock: Clock) -> None:
         self._outbound = outbound
         self._clock = clock
 
-    async def send(self, url: str, *, webhook_id: str, body: bytes, secret: str) -> AttemptOutcome:
-        """POST `body` as it is, signed with the time of this attempt."""
+    async def send(self, url: str, message: Message) -> AttemptOutcome:
+        """One attempt, signed with its own time."""
         headers = {
+            **message.headers,
             "content-type": "application/json",
             "user-agent": _USER_AGENT,
-            **signature_headers(webhook_id, self._clock.now(), body, [secret]),
+            **signature_headers(message.webhook_id, self._clock.now(), message.body, message.secrets, message.sign),
         }
         try:
-            answer = await self._outbound.send("POST", url, headers, body)
+            answer = await self._outbound.send("POST", url, headers, message.body)
         except NoAnswer as failure:
             return AttemptOutcome(None, failure.error_class, failure.duration)
         return AttemptOutcome(

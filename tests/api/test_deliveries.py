@@ -24,6 +24,7 @@ async def test_a_new_delivery_waits_for_its_first_attempt(gateway: Gateway) -> N
         "event_id": delivery["event_id"],
         "event_type": "training.started",
         "training_id": training["id"],
+        "endpoint_id": None,
         "url": gateway.receiver.hook() + "?token=***",
         "status": "pending",
         "created_at": "2026-11-22T12:00:00.000Z",

@@ -35,17 +35,37 @@ def test_the_document_describes_these_routes_and_no_others() -> None:
         ("DELETE", "/v1/trainings/{training_id}"),
         ("GET", "/v1/deliveries"),
         ("GET", "/v1/deliveries/{delivery_id}"),
+        ("POST", "/v1/deliveries/{delivery_id}/retry"),
+        ("POST", "/v1/webhook-endpoints"),
+        ("GET", "/v1/webhook-endpoints"),
+        ("POST", "/v1/webhook-endpoints/test"),
+        ("GET", "/v1/webhook-endpoints/{endpoint_id}"),
+        ("PATCH", "/v1/webhook-endpoints/{endpoint_id}"),
+        ("DELETE", "/v1/webhook-endpoints/{endpoint_id}"),
+        ("POST", "/v1/webhook-endpoints/{endpoint_id}/rotate-secret"),
+        ("POST", "/v1/webhook-endpoints/{endpoint_id}/test"),
+        ("POST", "/v1/webhook-endpoints/{endpoint_id}/recover"),
+        ("GET", "/v1/webhook-endpoints/{endpoint_id}/recoveries/{recovery_id}"),
+        ("GET", "/v1/events"),
+        ("GET", "/v1/events/stream"),
+        ("GET", "/v1/events/{event_id}"),
         ("GET", "/v1/signing-secret"),
+        ("POST", "/v1/signing-secret/rotate"),
+        ("GET", "/.well-known/webhook-signing-keys"),
         ("GET", "/livez"),
         ("GET", "/readyz"),
     }
 
 
-def test_the_document_describes_the_webhook_that_a_callback_receives() -> None:
-    [(name, webhook)] = written()["webhooks"].items()
-    assert name == "training-event"
-    schema = webhook["post"]["requestBody"]["content"]["application/json"]["schema"]
-    assert schema == {"$ref": "#/components/schemas/EventOut"}
+def test_the_document_describes_the_webhooks_that_receivers_get() -> None:
+    schemas = {
+        name: webhook["post"]["requestBody"]["content"]["application/json"]["schema"]
+        for name, webhook in written()["webhooks"].items()
+    }
+    assert schemas == {
+        "training-event": {"$ref": "#/components/schemas/EventOut"},
+        "webhook-endpoint-event": {"$ref": "#/components/schemas/EndpointEventOut"},
+    }
     types = written()["components"]["schemas"]["EventType"]["enum"]
     assert sorted(types) == [
         "training.cancelled",
@@ -57,6 +77,7 @@ def test_the_document_describes_the_webhook_that_a_callback_receives() -> None:
         "training.rejected",
         "training.started",
         "training.suspended",
+        "webhook_endpoint.disabled",
     ]
 
 

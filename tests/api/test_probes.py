@@ -44,6 +44,8 @@ async def tick(gateway: Gateway, seconds: float = 0) -> None:
 async def test_a_gateway_whose_loops_run_is_alive_and_ready(world: World) -> None:
     async with world.gateway(loops=True) as gateway:
         await tick(gateway)
+        pruning = gateway.components.loops.pruning
+        await wait_until(lambda: pruning.last_pass is not None and not pruning.in_flight, what="the first pruning")
         for http in (gateway.http, client(create_health_app(gateway.components), key=None)):
             live, readiness = await http.get("/livez"), await http.get("/readyz")
             assert (live.status_code, live.json()) == (200, {"status": "alive", "stalled": []})
@@ -53,7 +55,7 @@ async def test_a_gateway_whose_loops_run_is_alive_and_ready(world: World) -> Non
                     "status": "ready",
                     "storage": {"written_ago": 0.0},
                     "scheduler": {"ticked_ago": 0.0},
-                    "loops": {"poller": IDLE, "dispatcher": IDLE},
+                    "loops": {"poller": IDLE, "dispatcher": IDLE, "recoveries": IDLE, "pruner": IDLE},
                 },
             )
             await http.aclose()
@@ -90,12 +92,15 @@ async def test_a_loop_that_stopped_looking_is_told_by_livez(world: World) -> Non
         gateway.advance(61)
         answer = await gateway.http.get("/livez")
         assert answer.status_code == 503
-        assert answer.json() == {"status": "stalled", "stalled": ["poller", "dispatcher"]}
+        assert answer.json() == {"status": "stalled", "stalled": ["poller", "dispatcher", "recoveries", "pruner"]}
         await gateway.components.heartbeat.beat()
         assert await ready(gateway) == (503, "stalled")
-        gateway.components.polls.wake()
-        await wait_until(lambda: gateway.components.polls.idle_for == 0, what="another pass of the poller")
-        assert (await gateway.http.get("/livez")).json() == {"status": "stalled", "stalled": ["dispatcher"]}
+        gateway.components.loops.polls.wake()
+        await wait_until(lambda: gateway.components.loops.polls.idle_for == 0, what="another pass of the poller")
+        assert (await gateway.http.get("/livez")).json() == {
+            "status": "stalled",
+            "stalled": ["dispatcher", "recoveries", "pruner"],
+        }
 
 
 async def test_a_scheduler_that_died_is_told_by_livez(gateway: Gateway) -> None:
@@ -132,11 +137,17 @@ async def test_a_loop_that_died_is_started_again_by_the_next_tick(world: World, 
         assert {figures.restarts for figures in gateway.components.loops if figures.name != name} == {0}
 
 
+def look(gateway: Gateway) -> None:
+    """As if each loop had looked for due rows just now."""
+    for loop in gateway.components.loops:
+        loop.last_pass = gateway.clock.monotonic()
+
+
 async def test_rows_that_wait_while_nothing_is_claimed_are_told(world: World) -> None:
     await world.upstream.put_model()
     async with world.gateway(loops=True) as gateway:
         await gateway.started()
-        polls, over = gateway.components.polls, asyncio.Event()
+        polls, over = gateway.components.loops.polls, asyncio.Event()
 
         async def hangs(_limit: int) -> Claimed[DueTraining]:
             await over.wait()
@@ -147,12 +158,11 @@ async def test_rows_that_wait_while_nothing_is_claimed_are_told(world: World) ->
         gateway.advance(350)
         # Not yet a minute overdue.
         await gateway.components.heartbeat.beat()
-        polls.last_pass = gateway.clock.monotonic()
-        gateway.components.deliveries.last_pass = gateway.clock.monotonic()
+        look(gateway)
         assert await ready(gateway) == (200, "ready")
         gateway.advance(59)
         await gateway.components.heartbeat.beat()
-        polls.last_pass = gateway.components.deliveries.last_pass = gateway.clock.monotonic()
+        look(gateway)
         assert await ready(gateway) == (503, "behind")
         figures = await loop_figures(gateway, "poller")
         assert figures["oldest_due_waits"] > 60

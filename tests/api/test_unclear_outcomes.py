@@ -153,8 +153,9 @@ async def test_a_caller_who_hangs_up_leaves_a_trigger_that_is_still_recorded(gat
     async with gateway.held_train() as request:
         request.cancel()
         gateway.upstream.clock.release()
-        await gateway.components.intake.drain(5)
+        await gateway.components.trainings.intake.drain(5)
     [event] = await gateway.rows(Event)
     assert event.type == "training.started"
+    assert event.training_id is not None
     assert (await gateway.training(event.training_id))["status"] == "training"
     assert await gateway.upstream.triggers() == {MODEL: 1}

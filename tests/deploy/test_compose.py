@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from service.bootstrap import DRAIN_SECONDS
+from service.components import DRAIN_SECONDS
 from service.settings import Settings
 from tests.deploy.reading import DEPLOY, PROJECT, ROOT, Dockerfile, defaults, known_variables, load_yaml
 

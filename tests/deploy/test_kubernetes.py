@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from service.bootstrap import DRAIN_SECONDS
+from service.components import DRAIN_SECONDS
 from service.settings import Settings
 from tests.deploy.reading import DEPLOY, PROJECT, Dockerfile, defaults, known_variables, load_yaml
 

@@ -64,7 +64,7 @@ def test_no_answer_is_tried_again_until_the_schedule_ends(error_class: ErrorClas
 
 @pytest.mark.parametrize("attempts_made", [1, 3])
 def test_410_ends_the_callback_at_any_attempt(attempts_made: int) -> None:
-    assert after(answered(410), attempts_made, SCHEDULE, 0) == Decision(DEAD, ends_callback=True)
+    assert after(answered(410), attempts_made, SCHEDULE, 0) == Decision(DEAD, ends_target=True)
 
 
 def test_a_2xx_whose_body_never_came_is_no_success() -> None:
@@ -128,4 +128,4 @@ def test_a_delivery_waits_for_its_next_attempt_or_has_ended(
     decision = after(outcome, attempts_made, SCHEDULE, jitter)
     assert (decision.status is PENDING) == (decision.retry_in is not None)
     assert (decision.status is DELIVERED) == (status_code is not None and 200 <= status_code <= 299)
-    assert decision.ends_callback == (status_code == 410)
+    assert decision.ends_target == (status_code == 410)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from service.domain.egress import canonical_callback_url, shown_url
+from service.domain.egress import canonical_callback_url, host_of, shown_url
 from service.domain.errors import InvalidCallback
 
 LABEL_63 = "a" * 63
@@ -390,3 +390,41 @@ def test_a_shown_url_keeps_query_values_to_itself(url: str, shown: str) -> None:
 @given(value=st.text("SECRT0123", min_size=8), more=st.text("abc&=?"))
 def test_no_query_value_is_ever_shown(value: str, more: str) -> None:
     assert value not in shown_url(f"https://example.com/hook?{more}&k={value}")
+
+
+# --- the host that attempts are bounded by ---
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("https://example.com", "example.com:443"),
+        ("https://example.com:443/hook", "example.com:443"),
+        ("https://EXAMPLE.com:8443/hook", "example.com:8443"),
+        ("https://example.com:80", "example.com:80"),
+        ("http://localhost", "localhost:80"),
+        ("http://localhost:443", "localhost:443"),
+        ("http://127.0.0.1:3000/a:b@c", "127.0.0.1:3000"),
+        ("https://example.com/?to=http://other.example:1", "example.com:443"),
+        ("https://example.com?:1", "example.com:443"),
+        ("http://[::1]", "[::1]:80"),
+        ("http://[0:0:0:0:0:0:0:1]:8080/x", "[::1]:8080"),
+        ("https://[2606:4700:4700::1111]", "[2606:4700:4700::1111]:443"),
+        ("https://[2606:4700:4700::1111]:8443", "[2606:4700:4700::1111]:8443"),
+    ],
+    ids=repr,
+)
+def test_the_host_of_a_url_always_has_its_port(url: str, host: str) -> None:
+    assert host_of(canonical(url)) == host
+
+
+@given(url=URLS | PIECES)
+def test_the_host_of_a_url_is_where_it_is_sent(url: str) -> None:
+    try:
+        stored = canonical(url)
+    except InvalidCallback:
+        return
+    split = urlsplit(stored)
+    assert split.hostname is not None
+    name = f"[{split.hostname}]" if ":" in split.hostname else split.hostname
+    assert host_of(stored) == f"{name}:{split.port or {'http': 80, 'https': 443}[split.scheme]}"

@@ -27,6 +27,7 @@ def test_the_types_of_events() -> None:
         "training.failed",
         "training.expired",
         "training.cancelled",
+        "webhook_endpoint.disabled",
     }
 
 

@@ -37,6 +37,8 @@ class SetBits(random.Random):
         ("DELIVERY", "dlv"),
         ("ATTEMPT", "att"),
         ("TENANT", "ten"),
+        ("ENDPOINT", "whe"),
+        ("RECOVERY", "rec"),
     ],
 )
 def test_each_kind_has_its_prefix(name: str, prefix: str) -> None:
@@ -69,3 +71,27 @@ def test_the_order_of_ids_is_the_order_of_time(first: datetime, later: timedelta
 def test_ids_of_one_moment_differ() -> None:
     rng = random.Random(1)
     assert len({ids.new_id("trn", NOW, rng) for _ in range(10_000)}) == 10_000
+
+
+# --- a time as a place in a list ---
+
+
+@given(at=MOMENTS, seed=st.integers())
+def test_the_first_id_of_a_moment_comes_before_every_id_made_then_or_later(at: datetime, seed: int) -> None:
+    rng = random.Random(seed)
+    first = ids.first_id("evt", at)
+    assert first <= ids.new_id("evt", at, rng)
+    assert first < ids.new_id("evt", at + timedelta(milliseconds=2), rng)
+
+
+@given(before=MOMENTS, wait=st.timedeltas(timedelta(milliseconds=2), timedelta(days=300)), seed=st.integers())
+def test_the_first_id_of_a_moment_comes_after_every_id_made_before(
+    before: datetime, wait: timedelta, seed: int
+) -> None:
+    assert ids.new_id("evt", before, random.Random(seed)) < ids.first_id("evt", before + wait)
+
+
+def test_the_first_id_is_the_one_without_chance_in_it() -> None:
+    assert ids.first_id("evt", NOW) == ids.new_id("evt", NOW, SetBits(0))
+    assert ids.first_id("evt", NOW).startswith("evt_01")
+    assert ids.first_id("trn", NOW).startswith("trn_01")

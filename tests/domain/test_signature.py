@@ -8,12 +8,13 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from service.clock import SystemClock
-from service.domain.signature import InvalidSecret, new_secret, secret_bytes, signature_headers
+from service.domain.signature import InvalidSecret, new_secret, secret_bytes, signature_headers, spelled_public_key
 from tests.support.node import SignedMessage, Verdict
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -21,6 +22,12 @@ OTHER_SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 VECTOR_ID, VECTOR_BODY = "msg_p5jXN8AQM9LWM0D4loKWxJek", b'{"test": 2432232314}'
 VECTOR_AT = datetime.fromtimestamp(1614265330, UTC)
 VECTOR_SIGNATURE = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+# The vector's own test key. In this spelling a secret key is 64 bytes: the seed, then the public key.
+VECTOR_KEY = base64.b64decode(
+    "6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg=="
+)
+VECTOR_SEED, VECTOR_PUBLIC_KEY = VECTOR_KEY[:32], VECTOR_KEY[32:]
+VECTOR_KEY_SIGNATURE = "v1a,hnO3f9T8Ytu9HwrXslvumlUpqtNVqkhqw/enGzPCXe5BdqzCInXqYXFymVJaA7AZdpXwVLPo3mNl8EM+m7TBAg=="
 BODY = '{"type":"training.ready","data":{"metadata":{"name":"Zoë"}}}'.encode()
 
 
@@ -43,6 +50,42 @@ def test_the_published_vector() -> None:
         "webhook-timestamp": "1614265330",
         "webhook-signature": VECTOR_SIGNATURE,
     }
+
+
+def test_the_published_vector_of_ed25519_comes_after_the_others() -> None:
+    sign = Ed25519PrivateKey.from_private_bytes(VECTOR_SEED).sign
+    assert signature_headers(VECTOR_ID, VECTOR_AT, VECTOR_BODY, [SECRET], sign) == {
+        "webhook-id": VECTOR_ID,
+        "webhook-timestamp": "1614265330",
+        "webhook-signature": f"{VECTOR_SIGNATURE} {VECTOR_KEY_SIGNATURE}",
+    }
+
+
+def test_the_published_public_key() -> None:
+    assert spelled_public_key(VECTOR_PUBLIC_KEY) == "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4="
+    assert Ed25519PrivateKey.from_private_bytes(VECTOR_SEED).public_key().public_bytes_raw() == VECTOR_PUBLIC_KEY
+
+
+@given(
+    keys=st.lists(st.binary(min_size=24, max_size=64), max_size=3),
+    body=st.binary(),
+    key_signature=st.none() | st.binary(min_size=64, max_size=64),
+)
+def test_one_v1_for_each_secret_in_their_order_then_v1a(
+    keys: list[bytes], body: bytes, key_signature: bytes | None
+) -> None:
+    asked: list[bytes] = []
+
+    def sign(signed: bytes) -> bytes:
+        asked.append(signed)
+        return key_signature or b""
+
+    secrets = [whsec(key) for key in keys]
+    headers = signature_headers("evt_1", VECTOR_AT, body, secrets, None if key_signature is None else sign)
+    alone = [signature_headers("evt_1", VECTOR_AT, body, [secret])["webhook-signature"] for secret in secrets]
+    by_key = [] if key_signature is None else [f"v1a,{base64.b64encode(key_signature).decode()}"]
+    assert headers["webhook-signature"] == " ".join(alone + by_key)
+    assert asked == [b"evt_1.1614265330." + body] * len(by_key)
 
 
 def test_the_time_of_the_attempt_is_told_in_whole_seconds() -> None:

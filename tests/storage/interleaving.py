@@ -20,14 +20,14 @@ T = TypeVar("T")
 _PATIENCE = 30.0
 
 
-def in_another_thread(work: Callable[[], Awaitable[T]]) -> T:
+def in_another_thread(work: Callable[[], Awaitable[T]], *, patience: float = _PATIENCE) -> T:
     """Run `work` to its end in a loop of its own, even from inside a running loop or a unit of work."""
 
     async def run() -> T:
         return await work()
 
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(lambda: asyncio.run(run())).result(_PATIENCE)
+        return thread.submit(lambda: asyncio.run(run())).result(patience)
 
 
 def commit_elsewhere(url: str, work: Callable[[UnitOfWork], T]) -> T:

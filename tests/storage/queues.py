@@ -10,6 +10,7 @@ from sqlmodel import select
 from service.domain.delivery import DeliveryStatus
 from service.domain.training import Status
 from service.storage.database import Database, UnitOfWork
+from service.storage.due_delivery import SendLimits
 from service.storage.tables import Delivery, Training
 from service.storage.trainings import PollLimits
 from tests.support.rows import LEASE, a_callback, a_delivery, a_tenant, a_training, an_event, store
@@ -76,7 +77,7 @@ class DeliveryQueue:
         )
 
     def claim(self, unit: UnitOfWork, *, now: datetime, limit: int, busy: Collection[str] = ()) -> Sequence[Claimed]:
-        return unit.outbox.claim_due(now=now, lease_for=LEASE, limit=limit, rng=self._rng, busy=busy)
+        return unit.outbox.claim_due(now=now, lease_for=LEASE, limit=limit, rng=self._rng, limits=SendLimits(busy=busy))
 
 
 Queue = TrainingQueue | DeliveryQueue

@@ -173,7 +173,7 @@ class TestPlan:
         queue = DeliveryQueue()
         await queue.fill(sqlite, {"row": NOW})
         plan = await sqlite.transaction(lambda unit: explained(unit, queue, "EXPLAIN QUERY PLAN"))
-        assert "SEARCH deliveries_1 USING INDEX ix_deliveries_order (callback_id=? AND sequence<?)" in plan
+        assert "SEARCH deliveries_1 USING INDEX ix_deliveries_training (training_id=?)" in plan
 
 
 def explained(unit: UnitOfWork, queue: Queue, explain: str) -> list[str]:

@@ -25,9 +25,12 @@ TABLES = {
     "callbacks",
     "deliveries",
     "events",
+    "heartbeats",
     "idempotency_keys",
+    "recoveries",
     "tenants",
     "trainings",
+    "webhook_endpoints",
 }
 
 
@@ -100,8 +103,16 @@ async def test_the_conditions_of_partial_indexes_are_what_the_tables_say(databas
     assert await database.run(conditions) == {
         "uq_trainings_active": "finished_at IS NULL",
         "ix_trainings_due": "due_at IS NOT NULL",
+        "ix_trainings_finished": "finished_at IS NOT NULL",
+        "ix_webhook_endpoints_tenant": "deleted_at IS NULL",
         "uq_events_terminal": "terminal",
+        "ix_events_of_endpoints": "training_id IS NULL",
+        "uq_deliveries_endpoint": "endpoint_id IS NOT NULL",
         "ix_deliveries_due": "due_at IS NOT NULL",
+        "ix_deliveries_callback": "callback_id IS NOT NULL",
+        "ix_deliveries_endpoint": "endpoint_id IS NOT NULL",
+        "ix_deliveries_endpoint_status": "endpoint_id IS NOT NULL",
+        "ix_recoveries_running": "finished_at IS NULL",
     }
 
 

@@ -1,23 +1,24 @@
-"""The seam: events become deliveries, deliveries become attempts, in the order of the events."""
+"""Into the outbox: an event becomes a delivery for each target that hears of its type, and its tenant's next event."""
 
-import random
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+import asyncio
+from datetime import timedelta
 
 import pytest
 
-from service.domain.delivery import AttemptOutcome, Decision, DeliveryStatus, ErrorClass
+from service.domain.delivery import DeliveryStatus
+from service.domain.endpoint import EndpointStatus
 from service.domain.event import DEFAULT_CALLBACK_EVENTS, EventType
 from service.storage.database import Database, UnitOfWork
-from service.storage.outbox import DueDelivery
-from service.storage.tables import Attempt, Callback, Delivery, Event
+from service.storage.outbox import News
+from service.storage.tables import Delivery, Event, Tenant
+from tests.storage.interleaving import read_elsewhere, uncommitted, wait_for_a_blocked_transaction
+from tests.storage.sending import Heard, adds, claim, to_an_endpoint, to_endpoint
 from tests.support.rows import (
-    LEASE,
     NOW,
     a_callback,
-    a_delivery,
     a_tenant,
     a_training,
+    an_endpoint,
     an_event,
     store,
     stored,
@@ -26,51 +27,13 @@ from tests.support.rows import (
 
 SECOND = timedelta(seconds=1)
 
-OK = AttemptOutcome(200, None, timedelta(milliseconds=41.6), "thanks")
-FAILED = AttemptOutcome(503, ErrorClass.HTTP_5XX, timedelta(seconds=2), "busy")
-REFUSED = AttemptOutcome(None, ErrorClass.REFUSED, timedelta(milliseconds=1))
-GONE = AttemptOutcome(410, ErrorClass.HTTP_4XX, timedelta(milliseconds=5))
 
-DELIVERED = Decision(DeliveryStatus.DELIVERED)
-RETRY = Decision(DeliveryStatus.PENDING, retry_in=timedelta(minutes=5))
-DEAD = Decision(DeliveryStatus.DEAD)
-ENDED = Decision(DeliveryStatus.DEAD, ends_callback=True)
+async def add(database: Database, event: Event) -> None:
+    await database.transaction(adds(event))
 
 
-async def claim(database: Database, *, now: datetime = NOW, limit: int = 100) -> dict[str, DueDelivery]:
-    """What one claim gave, by the id of the delivery."""
-    rng = random.Random(int(now.timestamp() * 1e6))
-    claimed: Sequence[DueDelivery] = await database.transaction(
-        lambda unit: unit.outbox.claim_due(now=now, lease_for=LEASE, limit=limit, rng=rng)
-    )
-    return {due.id: due for due in claimed}
-
-
-async def record(
-    database: Database,
-    due: DueDelivery,
-    outcome: AttemptOutcome,
-    decision: Decision,
-    *,
-    now: datetime = NOW,
-    problem: str | None = None,
-) -> bool:
-    return await database.transaction(lambda unit: unit.outbox.record(due, outcome, decision, now=now, problem=problem))
-
-
-async def attempts(database: Database) -> list[Attempt]:
-    return sorted(await stored(database, Attempt), key=lambda attempt: (attempt.delivery_id, attempt.number))
-
-
-class TestAdd:
-    async def add(self, database: Database, event: Event) -> None:
-        def work(unit: UnitOfWork) -> None:
-            callbacks = unit.trainings.callbacks([event.training_id])[event.training_id]
-            unit.outbox.add(event, callbacks, now=NOW, rng=random.Random(1))
-
-        await database.transaction(work)
-
-    async def test_a_delivery_is_made_for_each_callback_that_hears_of_the_type(self, database: Database) -> None:
+class TestCallbacks:
+    async def test_a_delivery_is_made_for_each_that_hears_of_the_type(self, database: Database) -> None:
         await store(
             database,
             a_tenant(),
@@ -80,31 +43,31 @@ class TestAdd:
             a_callback("cbk_deleted", events=[EventType.DELETED]),
             a_callback("cbk_none", events=[]),
         )
-        await self.add(database, an_event(type=EventType.READY))
+        await add(database, an_event(type=EventType.READY))
         assert {delivery.callback_id for delivery in await stored(database, Delivery)} == {"cbk_all", "cbk_ready"}
 
-    async def test_none_is_made_for_a_callback_that_has_ended(self, database: Database) -> None:
+    async def test_none_is_made_for_one_that_has_ended(self, database: Database) -> None:
         await store(
             database, a_tenant(), a_training(), a_callback("cbk_1"), a_callback("cbk_ended", ended_at=NOW - SECOND)
         )
-        await self.add(database, an_event())
+        await add(database, an_event())
         assert (await stored_one(database, Delivery)).callback_id == "cbk_1"
 
-    async def test_none_is_made_for_another_trainings_callback(self, database: Database) -> None:
+    async def test_none_is_made_for_another_trainings(self, database: Database) -> None:
         await store(database, a_tenant(), a_training(), a_training("trn_2"), a_callback("cbk_2", training="trn_2"))
-        await self.add(database, an_event())
+        await add(database, an_event())
         assert (await stored_one(database, Event)).id == "evt_1"
         assert await stored(database, Delivery) == []
 
-    async def test_a_callback_hears_every_end_but_a_cancellation_by_default(self, database: Database) -> None:
+    async def test_every_end_but_a_cancellation_is_heard_of_by_default(self, database: Database) -> None:
         await store(database, a_tenant(), a_training(), a_callback(events=DEFAULT_CALLBACK_EVENTS))
-        await self.add(database, an_event("evt_1", type=EventType.STARTED, sequence=1))
-        await self.add(database, an_event("evt_2", type=EventType.CANCELLED, sequence=2))
+        await add(database, an_event("evt_1", type=EventType.STARTED, sequence=1))
+        await add(database, an_event("evt_2", type=EventType.CANCELLED, sequence=2))
         assert await stored(database, Delivery) == []
 
     async def test_a_delivery_is_due_at_once_and_knows_its_event(self, database: Database) -> None:
         await store(database, a_tenant(), a_training(), a_callback())
-        await self.add(database, an_event("evt_1", type=EventType.FAILED, sequence=7))
+        await add(database, an_event("evt_1", type=EventType.FAILED, sequence=7))
         delivery = await stored_one(database, Delivery)
         assert delivery.id.startswith("dlv_")
         assert delivery.model_dump(exclude={"id"}) == {
@@ -112,411 +75,203 @@ class TestAdd:
             "event_id": "evt_1",
             "training_id": "trn_1",
             "callback_id": "cbk_1",
+            "endpoint_id": None,
             "event_type": "training.failed",
             "sequence": 7,
+            "host": "receiver.example:443",
             "status": "pending",
             "attempts_made": 0,
             "attempts_started": 0,
             "created_at": NOW,
             "finished_at": None,
             "due_at": NOW,
+            "give_up_at": NOW + timedelta(days=5),
             "fence": 0,
         }
 
 
-class TestClaim:
-    async def test_gives_the_stored_bytes_and_all_that_sending_them_needs(self, database: Database) -> None:
-        body = bytes(range(256))
-        event = an_event()
-        event.body = body
+class TestEndpoints:
+    async def test_a_delivery_is_made_for_each_that_subscribes_to_the_type(self, database: Database) -> None:
         await store(
             database,
             a_tenant(),
             a_training(),
-            a_callback(url="https://receiver.example/hook?token=x", sealed_secret=b"own"),
-            event,
-            a_delivery(),
+            a_callback(),
+            an_endpoint("whe_all", url="https://all.example:8443/hook"),
+            an_endpoint("whe_ready", events=[EventType.READY]),
+            an_endpoint("whe_deleted", events=[EventType.DELETED]),
         )
-        due = (await claim(database))["dlv_1"]
-        attempt = await stored_one(database, Attempt)
-        assert due == DueDelivery(
-            id="dlv_1",
-            fence=1,
-            attempt_id=attempt.id,
-            attempts_made=0,
-            event_id="evt_1",
-            training_id="trn_1",
-            tenant_id="ten_a",
-            body=body,
-            callback_id="cbk_1",
-            url="https://receiver.example/hook?token=x",
-            sealed_callback_secret=b"own",
-            sealed_tenant_secret=b"sealed secret of ten_a",
-        )
-
-    async def test_each_delivery_gets_its_own_tenants_secret_and_its_own_callback(self, database: Database) -> None:
-        await one_delivery(database)
-        await store(
-            database,
-            a_tenant("ten_b"),
-            a_training("trn_b", tenant="ten_b"),
-            a_callback("cbk_b", tenant="ten_b", training="trn_b", sealed_secret=b"own"),
-            an_event("evt_b", tenant="ten_b", training="trn_b"),
-            a_delivery("dlv_b", event="evt_b", callback="cbk_b", tenant="ten_b", training="trn_b"),
-        )
-        due = await claim(database)
-        assert {
-            key: (one.sealed_tenant_secret, one.url, one.event_id, one.sealed_callback_secret)
-            for key, one in due.items()
-        } == {
-            "dlv_1": (b"sealed secret of ten_a", "https://receiver.example/cbk_1", "evt_1", None),
-            "dlv_b": (b"sealed secret of ten_b", "https://receiver.example/cbk_b", "evt_b", b"own"),
+        await add(database, an_event())
+        made = await stored(database, Delivery)
+        assert {(one.callback_id, one.endpoint_id, one.host) for one in made} == {
+            ("cbk_1", None, "receiver.example:443"),
+            (None, "whe_all", "all.example:8443"),
+            (None, "whe_ready", "receiver.example:443"),
         }
+        assert {(one.status, one.due_at, one.training_id) for one in made} == {("pending", NOW, "trn_1")}
 
-    async def test_notes_the_start_of_an_attempt(self, database: Database) -> None:
-        await one_delivery(database)
-        due = (await claim(database))["dlv_1"]
-        attempt = await stored_one(database, Attempt)
-        assert attempt.model_dump() == {
-            "id": due.attempt_id,
-            "delivery_id": "dlv_1",
-            "number": 1,
-            "started_at": NOW,
-            "duration_ms": None,
-            "status_code": None,
-            "error_class": None,
-            "excerpt": "",
-        }
-        assert (await stored_one(database, Delivery)).attempts_started == 1
-
-
-async def one_delivery(database: Database) -> None:
-    await store(database, a_tenant(), a_training(), a_callback(), an_event(), a_delivery())
-
-
-class TestRecord:
-    async def test_a_success_ends_the_delivery(self, database: Database) -> None:
-        await one_delivery(database)
-        due = (await claim(database))["dlv_1"]
-        assert await record(database, due, OK, DELIVERED, now=NOW + SECOND)
+    async def test_what_is_for_a_paused_one_waits_for_its_return(self, database: Database) -> None:
+        await store(database, a_tenant(), a_training(), an_endpoint(status=EndpointStatus.PAUSED))
+        await add(database, an_event())
         delivery = await stored_one(database, Delivery)
-        assert (delivery.status, delivery.due_at, delivery.finished_at) == ("delivered", None, NOW + SECOND)
-        assert (delivery.attempts_made, delivery.attempts_started) == (1, 1)
-        [attempt] = await attempts(database)
-        assert (attempt.duration_ms, attempt.status_code, attempt.error_class, attempt.excerpt) == (
-            42,
-            200,
-            None,
-            "thanks",
-        )
+        assert (delivery.status, delivery.due_at, delivery.endpoint_id) == ("pending", None, "whe_1")
         assert await claim(database, now=NOW + timedelta(days=365)) == {}
 
-    async def test_a_failure_is_tried_again_when_the_decision_says(self, database: Database) -> None:
-        await one_delivery(database)
-        due = (await claim(database))["dlv_1"]
-        assert await record(database, due, FAILED, RETRY, now=NOW + SECOND)
+    @pytest.mark.parametrize(
+        "endpoint",
+        [
+            {"status": EndpointStatus.DISABLED},
+            {"deleted_at": NOW - SECOND},
+            {"tenant": "ten_b"},
+            {"events": [EventType.DELETED]},
+            {"status": EndpointStatus.PAUSED, "events": [EventType.DELETED]},
+        ],
+        ids=["disabled", "deleted", "another tenant's", "of another type", "paused and of another type"],
+    )
+    async def test_none_is_made_for_one_that(self, database: Database, endpoint: dict[str, object]) -> None:
+        await store(database, a_tenant(), a_tenant("ten_b"), a_training(), an_endpoint(**endpoint))  # type: ignore[arg-type]
+        await add(database, an_event())
+        assert await stored(database, Delivery) == []
+
+    async def test_an_event_may_belong_to_no_training(self, database: Database) -> None:
+        await store(database, a_tenant(), an_endpoint())
+        event = an_event(type=EventType.ENDPOINT_DISABLED, sequence=0)
+        event.training_id = None
+        await add(database, event)
         delivery = await stored_one(database, Delivery)
-        later = NOW + SECOND + timedelta(minutes=5)
-        assert (delivery.status, delivery.due_at, delivery.finished_at) == ("pending", later, None)
-        assert await claim(database, now=later - timedelta(microseconds=1)) == {}
-        assert (await claim(database, now=later))["dlv_1"].attempts_made == 1
+        assert (delivery.training_id, delivery.endpoint_id, delivery.event_type) == (
+            None,
+            "whe_1",
+            "webhook_endpoint.disabled",
+        )
+        [due] = (await claim(database)).values()
+        assert (due.training_id, due.target.id) == (None, "whe_1")
 
-    async def test_the_last_failure_ends_the_delivery_and_not_the_callback(self, database: Database) -> None:
-        await one_delivery(database)
-        due = (await claim(database))["dlv_1"]
-        assert await record(database, due, FAILED, DEAD, now=NOW + SECOND)
-        delivery = await stored_one(database, Delivery)
-        assert (delivery.status, delivery.due_at, delivery.finished_at) == ("dead", None, NOW + SECOND)
-        assert (await stored_one(database, Callback)).ended_at is None
+    async def test_one_that_is_being_paused_is_waited_for(self, postgres: Database, postgres_url: str) -> None:
+        """Else its delivery would be due, though everything else for it is held."""
+        await store(postgres, a_tenant(), a_training(), an_endpoint())
 
-    async def test_a_410_ends_the_callback(self, database: Database) -> None:
-        await one_delivery(database)
-        due = (await claim(database))["dlv_1"]
-        assert await record(database, due, GONE, ENDED, now=NOW + SECOND, problem="HTTP 410")
-        callback = await stored_one(database, Callback)
-        assert (callback.ended_at, callback.last_problem) == (NOW + SECOND, "HTTP 410")
-        assert (await stored_one(database, Delivery)).status == "dead"
+        def pause(unit: UnitOfWork) -> None:
+            assert unit.endpoints.get("ten_a", "whe_1", hold=True)
+            unit.endpoints.change("whe_1", {"status": EndpointStatus.PAUSED})
+            unit.deliveries.hold("whe_1")
 
-    async def test_other_callbacks_go_on_after_a_410(self, database: Database) -> None:
-        await one_delivery(database)
-        await store(database, a_callback("cbk_2"), a_delivery("dlv_2", callback="cbk_2"))
-        due = await claim(database)
-        await record(database, due["dlv_1"], GONE, ENDED, problem="HTTP 410")
-        ended, other = await stored(database, Callback)
-        assert ended.ended_at == NOW
-        assert (other.ended_at, other.last_problem) == (None, None)
-        assert [delivery.status for delivery in await stored(database, Delivery)] == ["dead", "pending"]
-
-    async def test_the_last_problem_is_shown_until_a_delivery_succeeds(self, database: Database) -> None:
-        await one_delivery(database)
-        due = (await claim(database))["dlv_1"]
-        await record(database, due, REFUSED, RETRY, problem="refused: nothing listens")
-        assert (await stored_one(database, Callback)).last_problem == "refused: nothing listens"
-        due = (await claim(database, now=NOW + timedelta(minutes=5)))["dlv_1"]
-        await record(database, due, FAILED, RETRY, now=NOW + timedelta(minutes=5), problem="HTTP 503")
-        assert (await stored_one(database, Callback)).last_problem == "HTTP 503"
-        due = (await claim(database, now=NOW + timedelta(minutes=10)))["dlv_1"]
-        await record(database, due, OK, DELIVERED, now=NOW + timedelta(minutes=10), problem=None)
-        assert (await stored_one(database, Callback)).last_problem is None
-
-    async def test_an_end_wakes_whoever_delivers_the_next_event(self, database: Database) -> None:
-        await one_delivery(database)
-        woken: list[str] = []
-        database.on_outbox(lambda: woken.append("woken"))
-        due = (await claim(database))["dlv_1"]
-        await record(database, due, FAILED, RETRY)
-        assert woken == []
-        due = (await claim(database, now=NOW + timedelta(minutes=5)))["dlv_1"]
-        await record(database, due, OK, DELIVERED)
-        assert woken == ["woken"]
+        async with uncommitted(postgres_url, pause):
+            adding = asyncio.create_task(add(postgres, an_event()))
+            await wait_for_a_blocked_transaction(postgres)
+        await adding
+        assert (await stored_one(postgres, Delivery)).due_at is None
 
 
-class TestAttempts:
-    async def test_numbers_rise_and_every_outcome_is_kept(self, database: Database) -> None:
-        await one_delivery(database)
-        now = NOW
-        for outcome, decision in [(FAILED, RETRY), (REFUSED, RETRY), (OK, DELIVERED)]:
-            due = (await claim(database, now=now))["dlv_1"]
-            assert await record(database, due, outcome, decision, now=now)
-            now += timedelta(minutes=5)
-        assert [
-            (attempt.number, attempt.started_at, attempt.status_code, attempt.error_class, attempt.duration_ms)
-            for attempt in await attempts(database)
-        ] == [
-            (1, NOW, 503, "http_5xx", 2000),
-            (2, NOW + timedelta(minutes=5), None, "refused", 1),
-            (3, NOW + timedelta(minutes=10), 200, None, 42),
-        ]
-        delivery = await stored_one(database, Delivery)
-        assert (delivery.attempts_made, delivery.attempts_started) == (3, 3)
+class TestPositions:
+    async def positions(self, database: Database) -> dict[str, list[tuple[int, str]]]:
+        """`(position, id)` of each tenant's events, in order."""
+        found: dict[str, list[tuple[int, str]]] = {}
+        for event in await stored(database, Event):
+            found.setdefault(event.tenant_id, []).append((event.position, event.id))
+        return {tenant: sorted(events) for tenant, events in found.items()}
 
-    async def test_one_whose_worker_died_is_interrupted_and_costs_no_step_of_the_schedule(
-        self, database: Database
-    ) -> None:
-        await one_delivery(database)
-        await claim(database)
-        due = (await claim(database, now=NOW + LEASE))["dlv_1"]
-        assert due.attempts_made == 0
-        assert await record(database, due, OK, DELIVERED, now=NOW + LEASE)
-        assert [(attempt.number, attempt.error_class) for attempt in await attempts(database)] == [
-            (1, "interrupted"),
-            (2, None),
-        ]
-        delivery = await stored_one(database, Delivery)
-        assert (delivery.attempts_made, delivery.attempts_started) == (1, 2)
+    async def test_each_tenants_events_are_numbered_from_one(self, database: Database) -> None:
+        await store(database, a_tenant("ten_a"), a_tenant("ten_b"), a_training(), a_training("trn_b", tenant="ten_b"))
+        # Ids don't matter: the commits do.
+        await add(database, an_event("evt_9", sequence=1))
+        await add(database, an_event("evt_b", tenant="ten_b", training="trn_b", sequence=1))
+        await add(database, an_event("evt_1", type=EventType.STARTED, sequence=2))
+        assert await self.positions(database) == {"ten_a": [(1, "evt_9"), (2, "evt_1")], "ten_b": [(1, "evt_b")]}
+        assert [tenant.event_position for tenant in await stored(database, Tenant)] == [2, 1]
 
-    async def test_one_that_is_recorded_is_never_called_interrupted(self, database: Database) -> None:
-        await one_delivery(database)
-        due = (await claim(database))["dlv_1"]
-        await record(database, due, AttemptOutcome(500, ErrorClass.HTTP_5XX, timedelta(0)), RETRY)
-        await claim(database, now=NOW + timedelta(minutes=5))
-        assert [(attempt.number, attempt.error_class) for attempt in await attempts(database)] == [
-            (1, "http_5xx"),
-            (2, None),
-        ]
+    async def test_a_number_is_not_used_up_by_what_is_rolled_back(self, database: Database) -> None:
+        await store(database, a_tenant(), a_training())
 
-    async def test_only_attempts_of_what_is_claimed_are_called_interrupted(self, database: Database) -> None:
-        await one_delivery(database)
-        await store(database, a_callback("cbk_2"), a_delivery("dlv_2", callback="cbk_2", due_at=NOW + SECOND))
-        await claim(database, now=NOW)
-        await claim(database, now=NOW + SECOND)
-        await claim(database, now=NOW + LEASE)
-        assert [(attempt.delivery_id, attempt.number, attempt.error_class) for attempt in await attempts(database)] == [
-            ("dlv_1", 1, "interrupted"),
-            ("dlv_1", 2, None),
-            ("dlv_2", 1, None),
-        ]
+        def fails(unit: UnitOfWork) -> None:
+            adds(an_event("evt_lost"))(unit)
+            raise Mishap
 
-    @pytest.mark.parametrize("first", ["late", "in_time"])
-    async def test_a_result_after_the_lease_was_lost_is_kept_as_an_attempt_and_decides_nothing(
-        self, database: Database, first: str
-    ) -> None:
-        await one_delivery(database)
-        late = (await claim(database))["dlv_1"]
-        in_time = (await claim(database, now=NOW + LEASE))["dlv_1"]
-        if first == "in_time":
-            assert await record(database, in_time, FAILED, RETRY, now=NOW + LEASE, problem="HTTP 503")
-        before = await stored_one(database, Delivery), await stored_one(database, Callback)
-        woken: list[str] = []
-        database.on_outbox(lambda: woken.append("woken"))
-        assert not await record(database, late, GONE, ENDED, now=NOW + LEASE + SECOND, problem="HTTP 410")
-        assert (await stored_one(database, Delivery), await stored_one(database, Callback)) == before
-        assert woken == []
-        kept = (await attempts(database))[0]
-        assert (kept.number, kept.status_code, kept.error_class, kept.duration_ms) == (1, 410, "http_4xx", 5)
-        if first == "late":
-            assert await record(database, in_time, OK, DELIVERED, now=NOW + LEASE + SECOND)
-            assert (await stored_one(database, Delivery)).status == "delivered"
+        with pytest.raises(Mishap):
+            await database.transaction(fails)
+        await add(database, an_event("evt_1"))
+        assert await self.positions(database) == {"ten_a": [(1, "evt_1")]}
 
-    async def test_a_result_after_the_end_decides_nothing(self, database: Database) -> None:
-        await one_delivery(database)
-        due = (await claim(database))["dlv_1"]
-        assert await record(database, due, OK, DELIVERED)
-        before = await stored_one(database, Delivery)
-        assert not await record(database, due, FAILED, RETRY, now=NOW + SECOND)
-        assert await stored_one(database, Delivery) == before
+    async def test_many_at_once_leave_no_gap(self, database: Database) -> None:
+        await store(database, a_tenant(), *(a_training(f"trn_{number}") for number in range(30)))
+        await asyncio.gather(
+            *(add(database, an_event(f"evt_{number:02}", training=f"trn_{number}")) for number in range(30))
+        )
+        numbered = (await self.positions(database))["ten_a"]
+        assert [position for position, _ in numbered] == list(range(1, 31))
+        assert (await stored_one(database, Tenant)).event_position == 30
 
-    async def test_they_are_listed_first_to_last_for_each_delivery(self, database: Database) -> None:
-        await one_delivery(database)
-        await store(database, a_callback("cbk_2"), a_delivery("dlv_2", callback="cbk_2", due_at=None))
-        for leases in range(12):
-            await claim(database, now=NOW + leases * LEASE)
-        listed = await database.read(lambda unit: unit.outbox.attempts(["dlv_1", "dlv_2", "dlv_unknown"]))
-        assert {key: [attempt.number for attempt in found] for key, found in listed.items()} == {
-            "dlv_1": list(range(1, 13)),
-            "dlv_2": [],
-            "dlv_unknown": [],
-        }
+    async def test_who_comes_second_waits_for_the_first_to_commit(self, postgres: Database, postgres_url: str) -> None:
+        """So that a reader who has seen a position has seen all before it."""
+        await store(postgres, a_tenant(), a_training("trn_1"), a_training("trn_2"))
+        async with uncommitted(postgres_url, adds(an_event("evt_slow", training="trn_1"))):
+            second = asyncio.create_task(add(postgres, an_event("evt_quick", training="trn_2")))
+            await wait_for_a_blocked_transaction(postgres)
+            assert read_elsewhere(postgres_url, lambda unit: unit.events.after("ten_a", 0, limit=9)) == []
+        await second
+        assert await self.positions(postgres) == {"ten_a": [(1, "evt_slow"), (2, "evt_quick")]}
+
+    async def test_another_tenant_waits_for_nobody(self, postgres: Database, postgres_url: str) -> None:
+        await store(postgres, a_tenant("ten_a"), a_tenant("ten_b"), a_training(), a_training("trn_b", tenant="ten_b"))
+        async with uncommitted(postgres_url, adds(an_event("evt_slow"))):
+            await add(postgres, an_event("evt_b", tenant="ten_b", training="trn_b"))
+        assert await self.positions(postgres) == {"ten_a": [(1, "evt_slow")], "ten_b": [(1, "evt_b")]}
 
 
-class TestOrder:
-    """Events of one training go to a callback in order; callbacks don't wait for each other."""
+class TestNews:
+    async def test_of_an_event_with_deliveries(self, database: Database) -> None:
+        await store(database, a_tenant(), a_training(), a_callback(), an_endpoint())
+        heard = Heard(database)
+        await add(database, an_event())
+        assert heard.news == [News(to_send=True, tenants={"ten_a"})]
 
-    async def two_events(self, database: Database, *, callbacks: Sequence[str] = ("cbk_1",)) -> None:
-        """For each callback a delivery of a first and of a second event; the second has been due for longer."""
+    @pytest.mark.parametrize("status", [None, EndpointStatus.PAUSED, EndpointStatus.DISABLED])
+    async def test_of_an_event_that_nobody_is_sent_now(self, database: Database, status: EndpointStatus | None) -> None:
+        await store(database, a_tenant(), a_training(), *([an_endpoint(status=status)] if status else []))
+        heard = Heard(database)
+        await add(database, an_event())
+        assert heard.news == [News(to_send=False, tenants={"ten_a"})]
+
+    async def test_of_several_tenants_is_told_once(self, database: Database) -> None:
         await store(
             database,
-            a_tenant(),
+            a_tenant("ten_a"),
+            a_tenant("ten_b"),
             a_training(),
-            an_event("evt_1", type=EventType.OVERDUE, sequence=1),
-            an_event("evt_2", type=EventType.READY, sequence=2),
-        )
-        for name in callbacks:
-            await store(
-                database,
-                a_callback(name),
-                a_delivery(f"{name}_first", event="evt_1", callback=name, sequence=1),
-                a_delivery(f"{name}_second", event="evt_2", callback=name, sequence=2, due_at=NOW - SECOND),
-            )
-
-    async def test_a_later_event_is_not_claimed_together_with_an_earlier_one(self, database: Database) -> None:
-        await self.two_events(database)
-        assert set(await claim(database)) == {"cbk_1_first"}
-
-    async def test_nor_while_the_earlier_one_is_under_way(self, database: Database) -> None:
-        await self.two_events(database)
-        await claim(database)
-        assert await claim(database, now=NOW + SECOND) == {}
-
-    async def test_nor_while_the_earlier_one_waits_for_its_next_attempt(self, database: Database) -> None:
-        await self.two_events(database)
-        due = (await claim(database))["cbk_1_first"]
-        await record(database, due, FAILED, RETRY)
-        assert await claim(database, now=NOW + timedelta(minutes=4)) == {}
-
-    @pytest.mark.parametrize(("outcome", "decision"), [(OK, DELIVERED), (FAILED, DEAD)], ids=["delivered", "dead"])
-    async def test_it_is_claimed_once_the_earlier_one_has_ended(
-        self, database: Database, outcome: AttemptOutcome, decision: Decision
-    ) -> None:
-        await self.two_events(database)
-        due = (await claim(database))["cbk_1_first"]
-        await record(database, due, outcome, decision)
-        assert set(await claim(database, now=NOW + SECOND)) == {"cbk_1_second"}
-
-    async def test_what_waits_for_a_delivery_that_ends_its_callback_is_never_sent(self, database: Database) -> None:
-        await self.two_events(database, callbacks=["cbk_1", "cbk_2"])
-        due = await claim(database)
-        await record(database, due["cbk_1_first"], GONE, ENDED, now=NOW + SECOND)
-        await record(database, due["cbk_2_first"], OK, DELIVERED, now=NOW + SECOND)
-        assert set(await claim(database, now=NOW + timedelta(days=365))) == {"cbk_2_second"}
-        buried = {delivery.id: delivery for delivery in await stored(database, Delivery)}["cbk_1_second"]
-        assert (buried.status, buried.due_at, buried.finished_at) == ("dead", None, NOW + SECOND)
-        assert (buried.attempts_made, buried.attempts_started) == (0, 0)
-
-    async def test_other_callbacks_are_not_held_up(self, database: Database) -> None:
-        await self.two_events(database, callbacks=["cbk_1", "cbk_2"])
-        due = await claim(database)
-        assert set(due) == {"cbk_1_first", "cbk_2_first"}
-        await record(database, due["cbk_1_first"], FAILED, RETRY)
-        await record(database, due["cbk_2_first"], OK, DELIVERED)
-        assert set(await claim(database, now=NOW + SECOND)) == {"cbk_2_second"}
-
-    async def test_a_held_up_delivery_takes_no_place_in_the_batch(self, database: Database) -> None:
-        await self.two_events(database)
-        await store(database, a_callback("cbk_2"), a_delivery("cbk_2_first", callback="cbk_2", due_at=NOW))
-        assert len(await claim(database, limit=2)) == 2
-
-
-class TestPages:
-    async def filled(self, database: Database) -> None:
-        await store(database, a_tenant("ten_a"), a_tenant("ten_b"))
-        await store(
-            database,
-            a_training("trn_1"),
-            a_training("trn_2"),
+            a_callback(),
             a_training("trn_b", tenant="ten_b"),
-            an_event("evt_1", training="trn_1"),
-            an_event("evt_2", training="trn_2"),
-            an_event("evt_b", training="trn_b", tenant="ten_b"),
-            *(a_callback(f"cbk_{number}", training="trn_1") for number in range(4)),
-            a_callback("cbk_of_2", training="trn_2"),
-            a_callback("cbk_of_b", training="trn_b", tenant="ten_b"),
-            *(
-                a_delivery(
-                    f"dlv_{number}",
-                    callback=f"cbk_{number}",
-                    status=DeliveryStatus.DEAD if number % 2 else DeliveryStatus.PENDING,
-                )
-                for number in range(4)
-            ),
-            a_delivery("dlv_4", event="evt_2", callback="cbk_of_2", training="trn_2"),
-            a_delivery("dlv_5", event="evt_b", callback="cbk_of_b", training="trn_b", tenant="ten_b"),
         )
+        heard = Heard(database)
 
-    async def page(
-        self,
-        database: Database,
-        tenant: str = "ten_a",
-        *,
-        training_id: str | None = None,
-        status: str | None = None,
-        before: str | None = None,
-        limit: int = 50,
-    ) -> list[str]:
-        found = await database.read(
-            lambda unit: unit.outbox.page(tenant, training_id=training_id, status=status, before=before, limit=limit)
-        )
-        return [delivery.id for delivery in found]
+        def both(unit: UnitOfWork) -> None:
+            adds(an_event())(unit)
+            adds(an_event("evt_b", tenant="ten_b", training="trn_b"))(unit)
 
-    async def test_newest_first(self, database: Database) -> None:
-        await self.filled(database)
-        assert await self.page(database) == ["dlv_4", "dlv_3", "dlv_2", "dlv_1", "dlv_0"]
+        await database.transaction(both)
+        assert heard.news == [News(to_send=True, tenants={"ten_a", "ten_b"})]
 
-    async def test_each_begins_where_the_one_before_ended(self, database: Database) -> None:
-        await self.filled(database)
-        assert await self.page(database, limit=2) == ["dlv_4", "dlv_3"]
-        assert await self.page(database, limit=2, before="dlv_3") == ["dlv_2", "dlv_1"]
-        assert await self.page(database, limit=2, before="dlv_1") == ["dlv_0"]
-        assert await self.page(database, limit=2, before="dlv_0") == []
+    async def test_a_rollback_is_none(self, database: Database) -> None:
+        await store(database, a_tenant(), a_training(), a_callback())
+        heard = Heard(database)
 
-    async def test_filters_narrow_them_together(self, database: Database) -> None:
-        await self.filled(database)
-        assert await self.page(database, training_id="trn_2") == ["dlv_4"]
-        assert await self.page(database, status="dead") == ["dlv_3", "dlv_1"]
-        assert await self.page(database, training_id="trn_1", status="pending", before="dlv_2") == ["dlv_0"]
-        assert await self.page(database, training_id="trn_2", status="dead") == []
+        def fails(unit: UnitOfWork) -> None:
+            adds(an_event())(unit)
+            raise Mishap
 
-    async def test_another_tenants_never_show(self, database: Database) -> None:
-        await self.filled(database)
-        assert await self.page(database, "ten_b") == ["dlv_5"]
-        assert await self.page(database, "ten_a", training_id="trn_b") == []
-        assert await self.page(database, "ten_nobody") == []
+        with pytest.raises(Mishap):
+            await database.transaction(fails)
+        assert heard.news == []
 
-    async def test_another_tenants_delivery_looks_like_an_absent_one(self, database: Database) -> None:
-        await self.filled(database)
+    async def test_what_is_released_or_resent_is_to_be_sent(self, database: Database) -> None:
+        await to_an_endpoint(database, to_endpoint("dlv_1", status=DeliveryStatus.DEAD))
+        heard = Heard(database)
+        await database.transaction(lambda unit: unit.deliveries.hold("whe_1"))
+        await database.transaction(lambda unit: unit.deliveries.bury("whe_1", now=NOW))
+        assert heard.news == []
+        await database.transaction(lambda unit: unit.deliveries.release("whe_1", now=NOW))
+        await database.transaction(lambda unit: unit.deliveries.resend("dlv_1", now=NOW))
+        assert heard.news == [News(to_send=True), News(to_send=True)]
 
-        async def get(tenant: str, id: str) -> Delivery | None:
-            return await database.read(lambda unit: unit.outbox.get(tenant, id))
 
-        assert await get("ten_a", "dlv_5") is None
-        assert await get("ten_a", "dlv_absent") is None
-        found = await get("ten_b", "dlv_5")
-        assert found is not None
-        assert found.id == "dlv_5"
-
-    async def test_callback_urls_are_found_by_id(self, database: Database) -> None:
-        await self.filled(database)
-        assert await database.read(lambda unit: unit.outbox.callback_urls(["cbk_0", "cbk_of_2", "cbk_absent"])) == {
-            "cbk_0": "https://receiver.example/cbk_0",
-            "cbk_of_2": "https://receiver.example/cbk_of_2",
-        }
+class Mishap(Exception):
+    pass

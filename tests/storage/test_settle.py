@@ -41,6 +41,8 @@ class Unreliable:
     async def read(self, work: Callable[[Connection], T]) -> T:
         return await self._inner.read(work)
 
+    migrate = write
+
     async def close(self) -> None:
         await self._inner.close()
 

@@ -29,7 +29,10 @@ class TestEnsure:
             "id": "ten_a",
             "sealed_key": None,
             "sealed_signing_secret": b"first",
+            "sealed_previous_secret": None,
+            "previous_secret_until": None,
             "polls_paused_until": None,
+            "event_position": 0,
             "created_at": NOW,
         }
 

@@ -108,7 +108,7 @@ class TestOutboxListeners:
         """One entry for each call of a listener; a training with one callback is stored."""
         await store(database, a_tenant(), a_training(), a_callback())
         calls: list[str] = []
-        database.on_outbox(lambda: calls.append("heard"))
+        database.on_news(lambda news: calls.append("heard"))
         return calls
 
     async def test_hear_of_a_commit_that_added_deliveries(self, database: Database, heard: list[str]) -> None:
@@ -116,7 +116,7 @@ class TestOutboxListeners:
         assert heard == ["heard"]
 
     async def test_are_all_called(self, database: Database, heard: list[str]) -> None:
-        database.on_outbox(lambda: heard.append("second"))
+        database.on_news(lambda news: heard.append("second"))
         await database.transaction(add_event)
         assert heard == ["heard", "second"]
 
@@ -132,8 +132,8 @@ class TestOutboxListeners:
         self, database: Database, database_url: str, heard: list[str]
     ) -> None:
         seen: list[int] = []
-        database.on_outbox(
-            lambda: seen.append(
+        database.on_news(
+            lambda news: seen.append(
                 read_elsewhere(
                     database_url, lambda unit: unit.session.exec(select(func.count()).select_from(Delivery)).one()
                 )
@@ -151,11 +151,12 @@ class TestOutboxListeners:
             await database.transaction(work)
         assert heard == []
 
-    async def test_do_not_hear_of_an_event_without_deliveries(self, database: Database, heard: list[str]) -> None:
+    async def test_hear_of_an_event_that_nobody_is_sent(self, database: Database, heard: list[str]) -> None:
+        """Whoever follows the events waits for it."""
         await database.transaction(
-            lambda unit: unit.outbox.add(an_event(), [], now=NOW, rng=random.Random(1)),
+            lambda unit: unit.outbox.add(an_event(), now=NOW, rng=random.Random(1)),
         )
-        assert heard == []
+        assert heard == ["heard"]
 
     async def test_do_not_hear_of_other_commits(self, database: Database, heard: list[str]) -> None:
         await store(database, a_tenant("ten_b"), an_event(), a_delivery())
@@ -164,7 +165,7 @@ class TestOutboxListeners:
 
 def add_event(unit: UnitOfWork) -> None:
     callbacks = unit.trainings.callbacks(["trn_1"])["trn_1"]
-    unit.outbox.add(an_event(), callbacks, now=NOW, rng=random.Random(1))
+    unit.outbox.add(an_event(), callbacks=callbacks, now=NOW, rng=random.Random(1))
 
 
 async def test_a_row_that_breaks_a_foreign_key_is_refused(database: Database) -> None:

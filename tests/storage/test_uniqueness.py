@@ -136,7 +136,7 @@ class TestEvents:
 
     async def refused(self, database: Database, event: Event) -> None:
         with pytest.raises(IntegrityError):
-            await database.transaction(lambda unit: unit.outbox.add(event, [], now=NOW, rng=random.Random(1)))
+            await database.transaction(lambda unit: unit.outbox.add(event, now=NOW, rng=random.Random(1)))
         assert (await stored_one(database, Event)).id == "evt_1"
 
 
@@ -152,7 +152,7 @@ async def test_an_event_is_not_delivered_twice_to_a_callback_that_is_listed_twic
     with pytest.raises(IntegrityError):
         await database.transaction(
             lambda unit: unit.outbox.add(
-                an_event(), 2 * unit.trainings.callbacks(["trn_1"])["trn_1"], now=NOW, rng=random.Random(1)
+                an_event(), callbacks=2 * unit.trainings.callbacks(["trn_1"])["trn_1"], now=NOW, rng=random.Random(1)
             )
         )
     assert await stored(database, Event) == []

@@ -36,8 +36,9 @@ from standardwebhooks.webhooks import Webhook
 from starlette.types import ASGIApp
 
 from service.app import create_app
-from service.bootstrap import Components, build, running
+from service.bootstrap import build
 from service.claimloop import ClaimLoop
+from service.components import Components, running
 from service.settings import Settings
 from service.simulator.calls import CallLog
 from service.simulator.catalogue import Catalogue
@@ -192,9 +193,11 @@ class Receipt:
         return str(self.event["type"])
 
     def signed_with(self, secret: str, at: datetime) -> bool:
-        """Whether this is the signature that the official library makes with `secret` at that time."""
+        """Whether it is signed with `secret` alone, as the official library does at that time, beside our own key."""
         assert self.headers["webhook-timestamp"] == str(int(at.timestamp()))
-        return self.headers["webhook-signature"] == Webhook(secret).sign(self.id, at, self.body)
+        *by_secrets, by_key = self.headers["webhook-signature"].split(" ")
+        assert by_key.startswith("v1a,")
+        return by_secrets == [Webhook(secret).sign(self.id, at, self.body)]
 
 
 # --- the gateway ------------------------------------------------------------------------------------------------------
@@ -249,19 +252,19 @@ class Gateway:
 
     async def poll(self) -> int:
         """Claim and poll what is due now; how many that was."""
-        return await drive(self.components.polls)
+        return await drive(self.components.loops.polls)
 
     async def deliver(self) -> int:
         """Attempt what is due now, and what becomes due by it; how many attempts that was."""
         made = 0
-        while attempts := await drive(self.components.deliveries):
+        while attempts := await drive(self.components.loops.deliveries):
             made += attempts
         return made
 
     def forget_claims(self) -> None:
         """As a new process does: what this one has claimed and not worked on is nobody's, until its lease ends."""
-        self.components.poller._busy.clear()
-        self.components.dispatcher._busy.clear()
+        self.components.trainings.poller._busy.clear()
+        self.components.webhooks.dispatcher._busy.clear()
 
     def advance(self, seconds: float) -> None:
         self.clock.advance(seconds)
@@ -350,7 +353,7 @@ class World:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(running(components))
             if not loops:
-                await stop_before_the_first_look(components.loops)
+                await stop_before_the_first_look(tuple(components.loops))
             app = stack.enter_context(self._app(components))
             http = await stack.enter_async_context(client(app))
             yield Gateway(components, self.clock, self.upstream, self.receiver, http)

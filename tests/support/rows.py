@@ -2,20 +2,33 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import TypeVar
 
 from sqlmodel import SQLModel, select
 
-from service.domain.delivery import DeliveryStatus
-from service.domain.event import DEFAULT_CALLBACK_EVENTS, TERMINAL_EVENTS, EventType
+from service.domain.delivery import KEPT_WAITING, DeliveryStatus
+from service.domain.endpoint import EndpointStatus
+from service.domain.event import DEFAULT_CALLBACK_EVENTS, DEFAULT_ENDPOINT_EVENTS, TERMINAL_EVENTS, EventType
 from service.domain.training import TERMINAL, Status
 from service.storage.database import Database, UnitOfWork
-from service.storage.tables import Callback, Delivery, Event, IdempotencyKey, Tenant, Training
+from service.storage.tables import (
+    Callback,
+    Delivery,
+    Event,
+    IdempotencyKey,
+    Recovery,
+    Tenant,
+    Training,
+    WebhookEndpoint,
+)
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 LEASE = timedelta(seconds=60)
 
 Row = TypeVar("Row", bound=SQLModel)
+
+_positions = count(1_000_000)
 
 
 def a_tenant(id: str = "ten_a", *, sealed_key: bytes | None = b"sealed key") -> Tenant:
@@ -75,6 +88,29 @@ def a_callback(
     )
 
 
+def an_endpoint(
+    id: str = "whe_1",
+    *,
+    tenant: str = "ten_a",
+    url: str | None = None,
+    events: Iterable[EventType] = DEFAULT_ENDPOINT_EVENTS,
+    status: EndpointStatus = EndpointStatus.ACTIVE,
+    deleted_at: datetime | None = None,
+) -> WebhookEndpoint:
+    """At a URL of its own, unless `url` says otherwise."""
+    return WebhookEndpoint(
+        id=id,
+        tenant_id=tenant,
+        url=url or f"https://receiver.example/{id}",
+        events=sorted(events),
+        sealed_secret=b"sealed secret of " + id.encode(),
+        status=status,
+        created_at=NOW,
+        updated_at=NOW,
+        deleted_at=deleted_at,
+    )
+
+
 def an_event(
     id: str = "evt_1",
     *,
@@ -82,13 +118,16 @@ def an_event(
     tenant: str = "ten_a",
     type: EventType = EventType.READY,
     sequence: int = 1,
+    position: int | None = None,
 ) -> Event:
+    """At a position of its own, unless `position` says otherwise."""
     return Event(
         id=id,
         tenant_id=tenant,
         training_id=training,
         type=type,
         sequence=sequence,
+        position=next(_positions) if position is None else position,
         terminal=type in TERMINAL_EVENTS.values(),
         body=b'{"type":"' + type.encode() + b'"}',
         created_at=NOW,
@@ -103,6 +142,8 @@ def a_delivery(
     training: str = "trn_1",
     tenant: str = "ten_a",
     sequence: int = 1,
+    host: str = "receiver.example:443",
+    endpoint: str | None = None,
     status: DeliveryStatus = DeliveryStatus.PENDING,
     due_at: datetime | None = NOW,
 ) -> Delivery:
@@ -113,13 +154,32 @@ def a_delivery(
         tenant_id=tenant,
         event_id=event,
         training_id=training,
-        callback_id=callback,
+        callback_id=callback if endpoint is None else None,
+        endpoint_id=endpoint,
+        host=host,
         event_type=EventType.READY,
         sequence=sequence,
         status=status,
         created_at=NOW,
         finished_at=None if pending else NOW,
         due_at=due_at if pending else None,
+        give_up_at=NOW + KEPT_WAITING,
+    )
+
+
+def a_recovery(
+    id: str = "rec_1", *, endpoint: str = "whe_1", tenant: str = "ten_a", finished_at: datetime | None = None
+) -> Recovery:
+    """Of the day before NOW."""
+    return Recovery(
+        id=id,
+        tenant_id=tenant,
+        endpoint_id=endpoint,
+        since=NOW - timedelta(days=1),
+        until=NOW,
+        total=0,
+        created_at=NOW,
+        finished_at=finished_at,
     )
 
 

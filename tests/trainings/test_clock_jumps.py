@@ -64,7 +64,7 @@ async def test_a_poll_that_is_under_way_is_not_made_twice_by_a_jump(world: World
     await world.upstream.fault_reading("delay", seconds=1)
     world.clock.advance(330)
     async with world.gateway(seed=2, loops=True) as gateway:
-        polls = gateway.components.polls
+        polls = gateway.components.loops.polls
         await wait_until(lambda: world.upstream.clock.held == 1, what="a poll under way")
         gateway.clock.jump(DAY)
         gateway.advance(1)
@@ -87,7 +87,7 @@ async def test_a_webhook_that_is_under_way_is_not_sent_twice_by_a_jump(world: Wo
         await gateway.poll()
     await world.receiver.fault("delay", seconds=1)
     async with world.gateway(seed=2, loops=True) as gateway:
-        deliveries = gateway.components.deliveries
+        deliveries = gateway.components.loops.deliveries
         await wait_until(lambda: world.receiver.clock.held == 1, what="an attempt under way")
         gateway.clock.jump(DAY)
         gateway.advance(1)

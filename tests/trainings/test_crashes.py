@@ -21,7 +21,7 @@ async def ready_and_due(gateway: Gateway) -> dict[str, Any]:
 
 async def test_a_claimed_poll_whose_worker_died_is_taken_over_when_its_lease_ends(gateway: Gateway) -> None:
     training = await ready_and_due(gateway)
-    [dropped] = (await gateway.components.poller.claim(10)).items
+    [dropped] = (await gateway.components.trainings.poller.claim(10)).items
     gateway.forget_claims()
     assert dropped.id == training["id"]
     gateway.advance(59)
@@ -33,33 +33,33 @@ async def test_a_claimed_poll_whose_worker_died_is_taken_over_when_its_lease_end
 
 async def test_a_worker_that_comes_after_its_lease_changes_nothing(gateway: Gateway) -> None:
     training = await ready_and_due(gateway)
-    [late] = (await gateway.components.poller.claim(10)).items
+    [late] = (await gateway.components.trainings.poller.claim(10)).items
     gateway.forget_claims()
     gateway.advance(60)
     assert await gateway.poll() == 1
     end = await gateway.training(training["id"])
     gateway.advance(1)
     await gateway.upstream.say("deleted")
-    await gateway.components.poller.poll(late)
+    await gateway.components.trainings.poller.poll(late)
     assert await gateway.training(training["id"]) == end
     assert await gateway.event_types(training["id"]) == ["training.started", "training.ready"]
 
 
 async def test_a_worker_that_comes_after_a_cancellation_changes_nothing(gateway: Gateway) -> None:
     training = await ready_and_due(gateway)
-    [late] = (await gateway.components.poller.claim(10)).items
+    [late] = (await gateway.components.trainings.poller.claim(10)).items
     gateway.forget_claims()
     cancelled = (await gateway.http.delete(f"/v1/trainings/{training['id']}")).json()
-    await gateway.components.poller.poll(late)
+    await gateway.components.trainings.poller.poll(late)
     assert await gateway.training(training["id"]) == cancelled
     assert await gateway.event_types(training["id"]) == ["training.started", "training.cancelled"]
 
 
 async def test_a_poll_that_is_recorded_twice_counts_once(gateway: Gateway) -> None:
     training = await ready_and_due(gateway)
-    [due] = (await gateway.components.poller.claim(10)).items
+    [due] = (await gateway.components.trainings.poller.claim(10)).items
     gateway.forget_claims()
-    await asyncio.gather(*(gateway.components.poller.poll(due) for _ in range(3)))
+    await asyncio.gather(*(gateway.components.trainings.poller.poll(due) for _ in range(3)))
     assert await gateway.event_types(training["id"]) == ["training.started", "training.ready"]
     assert await gateway.deliver() == 1
 
@@ -73,7 +73,7 @@ async def test_two_gateways_share_the_due_polls_and_none_is_done_twice(world: Wo
             await one.started(f"m-{number:06d}")
         await one.upstream.control("DELETE", "/calls")
         one.advance(330)
-        polled = await asyncio.gather(drive(one.components.polls), drive(two.components.polls))
+        polled = await asyncio.gather(drive(one.components.loops.polls), drive(two.components.loops.polls))
         assert sum(polled) == 20
         assert len(await one.upstream.calls()) == 20
 
@@ -85,11 +85,11 @@ async def test_a_claim_takes_no_more_than_it_was_asked_for_and_the_longest_due_f
         ids.append((await gateway.started(f"m-{number}"))["id"])
         gateway.advance(60)
     gateway.advance(330)
-    first = await gateway.components.poller.claim(2)
-    second = await gateway.components.poller.claim(10)
+    first = await gateway.components.trainings.poller.claim(2)
+    second = await gateway.components.trainings.poller.claim(10)
     assert {due.id for due in first.items} == set(ids[:2])
     assert {due.id for due in second.items} == set(ids[2:])
-    assert (await gateway.components.poller.claim(10)).items == []
+    assert (await gateway.components.trainings.poller.claim(10)).items == []
 
 
 # --- around the trigger ---

@@ -139,7 +139,7 @@ async def test_a_failing_database_is_logged_without_a_secret(world: World, log: 
             await gateway.train(metadata={"s": "callers-metadata"})
         log.write(str(failed.value))
         gateway.advance(60)
-        gateway.components.polls.wake()
+        gateway.components.loops.polls.wake()
         await wait_until(lambda: "work_failed" in log.getvalue(), what="a poll that could not be recorded")
     assert "INSERT INTO callbacks" in log.getvalue()
     assert "INSERT INTO events" in log.getvalue()

@@ -150,7 +150,7 @@ async def test_one_key_has_no_more_polls_under_way_than_its_share(world: World) 
         for count, so_far in [(3, {KEY: 2, OTHER_KEY: 1}), (2, {KEY: 4, OTHER_KEY: 1}), (1, {KEY: 5, OTHER_KEY: 1})]:
             await wait_until(partial(under_way, count, so_far), what=f"{count} polls under way")
             gateway.upstream.clock.release()
-        await wait_until(lambda: gateway.components.polls.in_flight == 0, what="the end of all polls")
+        await wait_until(lambda: gateway.components.loops.polls.in_flight == 0, what="the end of all polls")
         assert len(await gateway.upstream.calls()) == 6
 
 
@@ -158,7 +158,7 @@ async def test_a_poll_that_ends_while_others_are_claimed_leaves_its_room_to_the_
     async with world.gateway(GATEWAY_POLLS_PER_KEY=1) as gateway:
         await start(gateway, "model-1", "model-2")
         gateway.advance(330)
-        poller, database = gateway.components.poller, gateway.components.database
+        poller, database = gateway.components.trainings.poller, gateway.components.database
         queue = database._runner._jobs  # type: ignore[attr-defined]
         [due] = (await poller.claim(10)).items
         await gateway.upstream.fault("delay", path="/models/[^/]+", seconds=1)
@@ -183,13 +183,13 @@ async def test_no_more_polls_start_in_a_second_than_may(world: World) -> None:
 
         async def so_many(count: int) -> bool:
             """And the poller waits for the next tokens, so that there will be no more."""
-            waiting = gateway.clock.sleeping == 1 and gateway.components.polls.in_flight == 0
+            waiting = gateway.clock.sleeping == 1 and gateway.components.loops.polls.in_flight == 0
             return waiting and len(await gateway.upstream.calls()) == count
 
         # The bucket holds a tenth of a second's worth.
         for count in (2, 4, 6):
             await wait_until(partial(so_many, count), what=f"{count} polls, and a wait")
             gateway.advance(0.1)
-        await wait_until(lambda: gateway.components.polls.unclaimed_for == 0, what="the last claim")
-        await wait_until(lambda: gateway.components.polls.in_flight == 0, what="the end of all polls")
+        await wait_until(lambda: gateway.components.loops.polls.unclaimed_for == 0, what="the last claim")
+        await wait_until(lambda: gateway.components.loops.polls.in_flight == 0, what="the end of all polls")
         assert len(await gateway.upstream.calls()) == 7

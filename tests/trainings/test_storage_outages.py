@@ -46,7 +46,7 @@ async def test_what_came_of_an_attempt_is_stored_when_the_database_is_back(world
     await gateway.upstream.say("ready")
     await gateway.next_poll(training["id"])
     await gateway.receiver.fault("delay", seconds=1)
-    delivering = asyncio.create_task(drive(gateway.components.deliveries))
+    delivering = asyncio.create_task(drive(gateway.components.loops.deliveries))
     async with under_way(gateway, delivering):
         await lose_database(world, gateway)
     await find_database(world)
@@ -88,7 +88,7 @@ async def test_a_poll_that_can_not_be_stored_within_its_lease_is_made_again(worl
         await wait_until(lambda: world.upstream.clock.held, what="a poll under way")
         await lose_database(world, gateway)
         world.upstream.clock.release()
-        polls = gateway.components.polls
+        polls = gateway.components.loops.polls
         await wait_until(lambda: gateway.clock.sleeping, what="the wait for the database")
         gateway.advance(61)
         await wait_until(lambda: polls.in_flight == 0, what="the end of the poll")

@@ -268,7 +268,7 @@ async def test_a_failing_callback_holds_up_no_other(gateway: Gateway) -> None:
 
 async def test_an_attempt_that_was_begun_and_never_ended_is_interrupted_and_made_again(gateway: Gateway) -> None:
     training = await waiting(gateway)
-    [dropped] = (await gateway.components.deliveries._claim(10)).items
+    [dropped] = (await gateway.components.loops.deliveries._claim(10)).items
     gateway.forget_claims()
     [begun] = (await only_delivery(gateway, training))["attempts"]
     assert (begun["number"], begun["duration_ms"], begun["error_class"]) == (1, None, None)
@@ -290,7 +290,7 @@ async def test_an_interrupted_attempt_uses_up_no_step_of_the_schedule(world: Wor
     async with world.gateway(GATEWAY_RETRY_SCHEDULE="0") as gateway:
         training = await waiting(gateway)
         for _ in range(3):
-            assert len((await gateway.components.deliveries._claim(10)).items) == 1
+            assert len((await gateway.components.loops.deliveries._claim(10)).items) == 1
             gateway.forget_claims()
             gateway.advance(60)
         assert await gateway.deliver() == 1
@@ -301,10 +301,9 @@ async def test_an_interrupted_attempt_uses_up_no_step_of_the_schedule(world: Wor
 
 async def test_a_worker_that_died_after_the_post_costs_one_copy_with_the_same_id(gateway: Gateway) -> None:
     training = await waiting(gateway)
-    [dropped] = (await gateway.components.deliveries._claim(10)).items
+    [dropped] = (await gateway.components.loops.deliveries._claim(10)).items
     gateway.forget_claims()
-    secret = gateway.components.tenancy.secret_for_delivery(dropped)
-    await gateway.components.sender.send(dropped.url, webhook_id=dropped.event_id, body=dropped.body, secret=secret)
+    await gateway.components.webhooks.dispatcher._attempt(dropped)
     gateway.advance(60)
     assert await gateway.deliver() == 1
     first, second = await gateway.receiver.received()
@@ -316,13 +315,13 @@ async def test_a_worker_that_died_after_the_post_costs_one_copy_with_the_same_id
 
 async def test_a_worker_that_comes_after_its_lease_tells_of_its_attempt_alone(gateway: Gateway) -> None:
     training = await waiting(gateway)
-    [late] = (await gateway.components.deliveries._claim(10)).items
+    [late] = (await gateway.components.loops.deliveries._claim(10)).items
     gateway.forget_claims()
     gateway.advance(60)
     assert await gateway.deliver() == 1
     before = await only_delivery(gateway, training)
     await gateway.receiver.fault("status", status=410)
-    await gateway.components.deliveries._work(late)
+    await gateway.components.loops.deliveries._work(late)
     after = await only_delivery(gateway, training)
     assert after["attempts"][0]["status_code"] == 410
     assert {**after, "attempts": []} == {**before, "attempts": []}

@@ -19,7 +19,7 @@ _POSTGRES_LOCK = 0x70686F746F
 
 async def migrate(database: Database) -> tuple[str | None, str | None]:
     """Bring `database` to the newest revision, under a lock, in one transaction. Returns (before, after)."""
-    return await database.run(_upgrade)
+    return await database.migrate(_upgrade)
 
 
 def newest_revision() -> str | None:

@@ -1,0 +1,123 @@
+"""What a gateway is made of, and how it starts and ends. Who makes the parts and joins them: `bootstrap`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from service.claimloop import ClaimLoop
+from service.clock import Clock
+from service.heartbeat import Heartbeat
+from service.keyring import Keyring
+from service.lifecycle import Lifecycle
+from service.photogpt.client import PhotoGPT
+from service.settings import Settings
+from service.storage.database import Database
+from service.storage.due_delivery import DueDelivery
+from service.storage.migrations import migrate
+from service.storage.trainings import DueTraining
+from service.telemetry.logging import get_logger
+from service.tenancy import Tenancy
+from service.trainings.cancellation import Cancellation
+from service.trainings.intake import Intake
+from service.trainings.poller import Poller
+from service.waiters import Waiters
+from service.webhooks.dispatcher import Dispatcher
+from service.webhooks.endpoints import Endpoints
+from service.webhooks.recovery import Recoveries
+from service.webhooks.sender import Sender
+from service.webhooks.trial import Trial
+
+_log = get_logger("bootstrap")
+
+# Below the 30 s that Kubernetes grants a Pod (failure model 2.4, SIGTERM).
+DRAIN_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class FirstHalf:
+    """From a train request to a status in the outbox."""
+
+    intake: Intake
+    cancellation: Cancellation
+    poller: Poller
+
+
+@dataclass(frozen=True, slots=True)
+class SecondHalf:
+    """From the outbox to the receivers."""
+
+    endpoints: Endpoints
+    recoveries: Recoveries
+    trial: Trial
+    dispatcher: Dispatcher
+
+
+@dataclass(frozen=True, slots=True)
+class Loops:
+    polls: ClaimLoop[DueTraining]
+    deliveries: ClaimLoop[DueDelivery]
+    recoveries: ClaimLoop[str]
+    pruning: ClaimLoop[datetime]
+
+    def __iter__(self) -> Iterator[ClaimLoop[Any]]:
+        return iter((self.polls, self.deliveries, self.recoveries, self.pruning))
+
+
+@dataclass(frozen=True, slots=True)
+class Components:
+    settings: Settings
+    clock: Clock
+    database: Database
+    photogpt: PhotoGPT
+    sender: Sender
+    keyring: Keyring
+    tenancy: Tenancy
+    trainings: FirstHalf
+    webhooks: SecondHalf
+    loops: Loops
+    waiters: Waiters
+    heartbeat: Heartbeat
+    lifecycle: Lifecycle
+
+    async def start(self) -> None:
+        """Mend due times that an earlier process left, and start the loops. The database is migrated already."""
+        moved = await self.trainings.poller.pull_in()
+        if moved:
+            _log.info("polls_pulled_in", trainings=moved)
+        await self.heartbeat.start()
+        for loop in self.loops:
+            loop.start()
+            loop.wake()
+
+    async def drain(self) -> None:
+        """Take and claim nothing new; let triggers, polls and attempts under way finish. Safe to call twice."""
+        self.lifecycle.drain()
+        self.waiters.close()
+        await asyncio.gather(
+            self.trainings.intake.drain(DRAIN_SECONDS), *(loop.stop(DRAIN_SECONDS) for loop in self.loops)
+        )
+        await self.heartbeat.stop()
+
+    async def close(self) -> None:
+        await self.photogpt.close()
+        await self.sender.close()
+        await self.database.close()
+
+
+@asynccontextmanager
+async def running(components: Components) -> AsyncIterator[None]:
+    """Migrate, start the loops; at the end stop claiming, let what is under way finish, and close everything."""
+    before, now = await migrate(components.database)
+    if before != now:
+        _log.info("migrated", before=before, now=now)
+    await components.start()
+    try:
+        yield
+    finally:
+        await components.drain()
+        await components.close()

@@ -1,0 +1,120 @@
+"""A delivery in a worker's hands, as values: what is sent where, signed with what; and what claims must leave alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+
+from service.storage.claim import within_room
+from service.storage.tables import Attempt, Callback, Delivery, Tenant, WebhookEndpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a delivery goes: a callback (`training_id` is set) or a webhook endpoint. What is sealed stays sealed.
+
+    `sealed_secrets` are its own, those of a rotation included; without any, its tenant's sign.
+    """
+
+    id: str
+    url: str
+    sealed_secrets: tuple[bytes, ...]
+    sealed_headers: bytes | None
+    is_endpoint: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DueDelivery:
+    """A claimed delivery: the stored bytes, where they go, and what they are signed with (sealed).
+
+    `schedule`: seconds before each attempt, where the webhook endpoint has its own.
+    """
+
+    id: str
+    fence: int
+    attempt_id: str
+    attempts_made: int
+    is_retry: bool
+    event_id: str
+    training_id: str | None
+    tenant_id: str
+    host: str
+    body: bytes
+    target: Target
+    sealed_tenant_secrets: tuple[bytes, ...]
+    schedule: tuple[float, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class SendLimits:
+    """What a claim of deliveries must leave alone.
+
+    `busy` are deliveries that this process attempts now: no jump of the clock makes it attempt them twice at once.
+    `rooms`: how many more attempts each known host may have, `others` each other one; `crowded`: one of them has none
+    for now. `retries`: how many of the claimed may have been attempted before.
+    """
+
+    busy: Collection[str] = ()
+    rooms: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    others: int | None = None
+    crowded: bool = False
+    retries: int | None = None
+
+    @property
+    def full(self) -> list[str]:
+        return [host for host, room in self.rooms.items() if room <= 0]
+
+    def fitting(self, due: Sequence[tuple[str, str, int]]) -> list[str]:
+        """Of `(id, host, attempts started)` the ids that fit into their hosts' rooms, and as many retries as may be."""
+        chosen = within_room([(row_id, host) for row_id, host, _ in due], dict(self.rooms), self.others)
+        if self.retries is None:
+            return chosen
+        started = {row_id: attempts for row_id, _, attempts in due}
+        left_out = frozenset([row_id for row_id in chosen if started[row_id]][self.retries :])
+        return [row_id for row_id in chosen if row_id not in left_out]
+
+    def left_out_by(self, claimed: Sequence[DueDelivery]) -> bool:
+        """Whether more may be due, for which there will be room as soon as an attempt ends."""
+        if self.crowded or (self.retries is not None and sum(due.is_retry for due in claimed) >= self.retries):
+            return True
+        if self.others is None:
+            return False
+        hosts = Counter(due.host for due in claimed)
+        return any(count >= self.rooms.get(host, self.others) for host, count in hosts.items())
+
+
+def due_delivery(
+    row: Delivery, attempt: Attempt, body: bytes, tenant: Tenant, to: Callback | WebhookEndpoint, now: datetime
+) -> DueDelivery:
+    """What a worker gets of a claimed row and what belongs to it."""
+    schedule = None
+    if isinstance(to, WebhookEndpoint):
+        secrets = current_secrets(to.sealed_secret, to.sealed_previous_secret, to.previous_secret_until, now)
+        schedule = None if to.retry_schedule is None else tuple(to.retry_schedule)
+    else:
+        secrets = () if to.sealed_secret is None else (to.sealed_secret,)
+    return DueDelivery(
+        id=row.id,
+        fence=row.fence,
+        attempt_id=attempt.id,
+        attempts_made=row.attempts_made,
+        is_retry=row.attempts_started > 1,
+        event_id=row.event_id,
+        training_id=row.training_id,
+        tenant_id=row.tenant_id,
+        host=row.host,
+        body=body,
+        target=Target(to.id, to.url, secrets, to.sealed_headers, isinstance(to, WebhookEndpoint)),
+        sealed_tenant_secrets=current_secrets(
+            tenant.sealed_signing_secret, tenant.sealed_previous_secret, tenant.previous_secret_until, now
+        ),
+        schedule=schedule,
+    )
+
+
+def current_secrets(secret: bytes, previous: bytes | None, until: datetime | None, now: datetime) -> tuple[bytes, ...]:
+    """What signs at `now`: the secret, and while it is being rotated the previous one after it."""
+    return (secret, previous) if previous is not None and until is not None and now < until else (secret,)

@@ -1,0 +1,53 @@
+"""Wakes whoever waits for news of a tenant: long polls and event streams. What is new, they read themselves.
+
+Only news of this process is heard of at once; so who waits looks now and then, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from service.domain.errors import TooManyWaiting
+
+# Each is an open connection.
+_MOST = 1000
+
+
+class Waiters:
+    def __init__(self) -> None:
+        self._waiting: dict[str, set[asyncio.Event]] = {}
+        self._count = 0
+        self.closed = False
+
+    @contextmanager
+    def listening(self, tenant_id: str) -> Iterator[asyncio.Event]:
+        """An event that is set by all news from now on, so that what is read afterwards misses none.
+
+        Raises TooManyWaiting.
+        """
+        if self._count >= _MOST:
+            raise TooManyWaiting(f"{_MOST} requests wait for news already; poll instead, or try again later.")
+        woken = asyncio.Event()
+        self._waiting.setdefault(tenant_id, set()).add(woken)
+        self._count += 1
+        if self.closed:
+            woken.set()
+        try:
+            yield woken
+        finally:
+            self._count -= 1
+            self._waiting[tenant_id].discard(woken)
+            if not self._waiting[tenant_id]:
+                del self._waiting[tenant_id]
+
+    def wake(self, tenants: Iterable[str]) -> None:
+        for tenant_id in tenants:
+            for woken in self._waiting.get(tenant_id, ()):
+                woken.set()
+
+    def close(self) -> None:
+        """Let nobody wait any more: the process ends."""
+        self.closed = True
+        self.wake(list(self._waiting))
