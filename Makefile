@@ -29,7 +29,7 @@ demo: .venv/.setup ## Train a model at a simulated PhotoGPT and watch its signed
 
 .PHONY: test
 test: .venv/.dev $(if $(NPM),tests/node/node_modules/.installed) ## Set up and run every test (ARGS="-k fence" narrows it)
-	@.venv/bin/pytest -n 2 $(ARGS)
+	@.venv/bin/pytest -n 2 --dist worksteal $(ARGS)
 
 .PHONY: campaign
 campaign: .venv/.dev ## Kill, crash, end and starve real gateways for hours; a sample of it is in `make test`

@@ -158,7 +158,7 @@ def _second_half(settings: Settings, around: Surroundings, tenancy: Tenancy, key
         clock=clock,
         rng=rng,
     )
-    recoveries = Recoveries(database=database, once=once, clock=clock, rng=rng)
+    recoveries = Recoveries(database=database, once=once, lease=timedelta(seconds=settings.lease), clock=clock, rng=rng)
     trial = Trial(database=database, sender=around.sender, keyring=keyring, clock=clock, rng=rng)
     return SecondHalf(endpoints, recoveries, trial, dispatcher)
 

@@ -18,6 +18,7 @@ from service.cli.terminal import CommandFailed, err, out, print_json
 from service.domain.event import EventType
 
 _WATCH_SECONDS = 1.0
+_ID_WIDTH = 30
 _TIMEOUT_SECONDS = 75.0  # a train request waits for two calls to PhotoGPT, 30 s each
 
 Gateway = Annotated[
@@ -176,6 +177,8 @@ def wait_for_end(client: GatewayClient, training: dict[str, Any], *, speed: floa
 
 
 def show_page(table: Table, found: dict[str, Any]) -> None:
+    # Other commands want the id, so it is whole however narrow the terminal.
+    table.columns[0].min_width, table.columns[0].no_wrap = _ID_WIDTH, True
     out.print(table)
     if found["next_cursor"]:
         out.print("[dim]There are more; raise --limit, or read the API with its cursor.[/]")

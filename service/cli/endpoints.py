@@ -28,6 +28,8 @@ from service.clock import SystemClock
 
 app = typer.Typer(name="endpoints")
 
+# More event types than this would make a table of one row long.
+_MOST_NAMED = 3
 _PATH = "/v1/webhook-endpoints"
 _ENDPOINT_ID = re.compile(r"whe_[0-9a-z]+")
 _AGO = re.compile(r"(\d{1,6})([smhd])")
@@ -67,7 +69,7 @@ def list_endpoints(
     for item in found["data"]:
         status = item["status"] if item["status"] == "active" else f"[yellow]{item['status']}[/]"
         texts = (escape(text or "") for text in (item["last_problem"], item["description"]))
-        events = "\n".join(item["events"])
+        events = "\n".join(item["events"]) if len(item["events"]) <= _MOST_NAMED else f"{len(item['events'])} types"
         table.add_row(item["id"], escape(item["url"]), events, status, clock_time(item["failing_since"]), *texts)
     show_page(table, found)
 

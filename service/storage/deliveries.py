@@ -62,10 +62,11 @@ class Deliveries:
         )
         return {**dict(self._session.exec(callbacks).all()), **dict(self._session.exec(endpoints).all())}
 
-    def under_way(self, delivery_id: str) -> bool:
-        """Whether an attempt was started and has no outcome."""
+    def under_way(self, delivery_id: str, *, since: datetime) -> bool:
+        """Whether an attempt was started, not longer ago than `since`, and has no outcome."""
         query = select(func.count()).where(
             col(Attempt.delivery_id) == delivery_id,
+            col(Attempt.started_at) > since,
             col(Attempt.duration_ms).is_(None),
             col(Attempt.error_class).is_(None),
         )

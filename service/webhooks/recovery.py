@@ -6,7 +6,7 @@ The event stays the same, and so does its `webhook-id`: a receiver that has it d
 from __future__ import annotations
 
 import random
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from service.claimloop import Claimed
 from service.clock import Clock
@@ -31,9 +31,12 @@ _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 class Recoveries:
-    def __init__(self, *, database: Database, once: Once, clock: Clock, rng: random.Random) -> None:
+    """`lease`: how long an attempt may be under way before its worker counts as dead."""
+
+    def __init__(self, *, database: Database, once: Once, lease: timedelta, clock: Clock, rng: random.Random) -> None:
         self._database = database
         self._once = once
+        self._lease = lease
         self._clock = clock
         self._rng = rng
         self._busy: set[str] = set()
@@ -146,9 +149,10 @@ class Recoveries:
         self._check_target(unit, found)
         if unit.deliveries.get(caller.tenant_id, delivery_id, hold=True) is None:
             raise NotFound("There is no such delivery.")
-        if unit.deliveries.under_way(delivery_id):
+        now = self._clock.now()
+        if unit.deliveries.under_way(delivery_id, since=now - self._lease):
             raise Conflict("An attempt is under way.", code="in_flight", retry_after=5)
-        unit.deliveries.resend(delivery_id, now=self._clock.now())
+        unit.deliveries.resend(delivery_id, now=now)
 
     def _check_target(self, unit: UnitOfWork, delivery: Delivery) -> None:
         if delivery.endpoint_id is not None:

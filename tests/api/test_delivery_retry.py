@@ -222,6 +222,20 @@ async def test_one_that_is_being_sent_is_not_sent_beside(gateway: Gateway) -> No
     assert len(await gateway.receiver.received()) == 1
 
 
+async def test_one_whose_worker_died_is_sent_again_after_its_lease(gateway: Gateway) -> None:
+    endpoint = await subscribed(gateway, **ONCE)
+    await another_training(gateway, "model-2")
+    await gateway.components.webhooks.dispatcher.claim(10)
+    gateway.forget_claims()
+    [delivery] = await deliveries_to(gateway, endpoint)
+    assert (await retry(gateway, delivery))[0] == 409
+    gateway.advance(60)
+    assert (await retry(gateway, delivery))[0] == 202
+    assert await gateway.deliver() == 1
+    [delivery] = await deliveries_to(gateway, endpoint)
+    assert [attempt["error_class"] for attempt in delivery["attempts"]] == ["interrupted", None]
+
+
 @pytest.mark.parametrize("state", ["paused", "disabled", "deleted"])
 async def test_what_cant_be_sent_is_not_retried(gateway: Gateway, state: str) -> None:
     endpoint, dead = await dead_delivery(gateway)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import pytest
@@ -84,11 +85,15 @@ async def test_probes_are_answered_while_photogpt_is_down(world: World) -> None:
         assert await ready(gateway) == (200, "ready")
 
 
+def have_looked(gateway: Gateway) -> bool:
+    """Each loop has, and nothing that ends will wake it again."""
+    loops = gateway.components.loops
+    return all(loop.last_pass is not None and not loop.in_flight and not loop._wanted.is_set() for loop in loops)
+
+
 async def test_a_loop_that_stopped_looking_is_told_by_livez(world: World) -> None:
     async with world.gateway(loops=True) as gateway:
-        await wait_until(
-            lambda: all(loop.idle_for is not None for loop in gateway.components.loops), what="a pass of each loop"
-        )
+        await wait_until(partial(have_looked, gateway), what="a pass of each loop")
         gateway.advance(61)
         answer = await gateway.http.get("/livez")
         assert answer.status_code == 503

@@ -15,6 +15,7 @@ from service.components import Components
 from service.domain.errors import GatewayError
 from service.storage.tables import Event
 from service.tenancy import Caller
+from service.webhooks.once import OnceKey
 from tests.simulation.virtual_time import START
 from tests.simulation.world import ProcessEndedError, World
 
@@ -71,8 +72,11 @@ class Owner:
         # So short that much of what goes there is given up.
         given = {"url": f"https://endpoint.example/{self._key}", "retry_schedule": [0.0, 5.0]}
 
+        # Asked for again when the answer was lost, and made once.
+        once = OnceKey.of(f"subscribe {self._key}", "webhook-endpoints", given)
+
         async def create(parts: Components, caller: Caller) -> dict[str, Any]:
-            return await parts.webhooks.endpoints.create(caller, given, None)
+            return await parts.webhooks.endpoints.create(caller, given, once)
 
         self._endpoint = (await self._world.ask(self._key, create))["id"]
 

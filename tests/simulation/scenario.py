@@ -174,7 +174,8 @@ async def _calm(world: World, owners: list[Owner]) -> None:
     await asyncio.sleep(120)  # what began to go wrong may end
     world.faults.calm()
     world.disk.outage = world.photogpt.outage = False
-    until = _now() + _CALM_SECONDS
+    # What ends by the wall clock does so when that is where it was.
+    until = _now() + _CALM_SECONDS + world.clock.behind
     while world.judge.unfinished() or not await _all_followed(world, owners):
         _raise_first(world)
         if _now() > until:

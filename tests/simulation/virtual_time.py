@@ -54,5 +54,10 @@ class VirtualClock:
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
+    @property
+    def behind(self) -> float:
+        """By how many seconds it has been put back in all."""
+        return max(0.0, -self._offset.total_seconds())
+
     def put(self, by: timedelta) -> None:
         self._offset += by

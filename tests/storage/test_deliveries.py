@@ -174,13 +174,14 @@ class TestOne:
     async def test_it_is_under_way_from_its_claim_to_its_outcome(self, database: Database) -> None:
         await to_an_endpoint(database, to_endpoint("dlv_1"), to_endpoint("dlv_2", due_at=None))
 
-        async def under_way() -> list[bool]:
-            names = ("dlv_1", "dlv_2")
-            return await database.read(lambda unit: [unit.deliveries.under_way(name) for name in names])
+        async def under_way(now: datetime = NOW) -> list[bool]:
+            names, since = ("dlv_1", "dlv_2"), now - LEASE
+            return await database.read(lambda unit: [unit.deliveries.under_way(name, since=since) for name in names])
 
         assert await under_way() == [False, False]
         await claim(database)
         assert await under_way() == [True, False]
+        assert await under_way(NOW + LEASE) == [False, False], "its worker is dead"
         due = (await claim(database, now=NOW + LEASE))["dlv_1"]
         assert await under_way() == [True, False]
         await record(database, due, FAILED, RETRY, now=NOW + LEASE)
