@@ -20,7 +20,7 @@ _CAMPAIGN = {
     "--overdue": (1200, "overdue models at a restart"),
     "--deliveries": (50_000, "deliveries in the database whose query plans are looked at"),
     "--restarts": (3, "kill -9 of a gateway whose events are followed"),
-    "--outage-events": (1000, "events for a receiver that is down for three days"),
+    "--outage-events": (400, "events for a receiver that is down for three days"),
     "--bad-receivers": (10, "receivers of each bad kind at once"),
 }
 
