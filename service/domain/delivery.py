@@ -82,6 +82,10 @@ class AttemptOutcome:
     excerpt: str = ""
     retry_after: timedelta | None = None
 
+    @property
+    def succeeded(self) -> bool:
+        return self.status_code in SUCCESS and self.error_class is None
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -95,7 +99,7 @@ class Decision:
 def after(outcome: AttemptOutcome, attempts_made: int, schedule: Sequence[timedelta], jitter: float) -> Decision:
     """Decide from the outcome of attempt number `attempts_made`. Only a 2xx is a success; a redirect is none."""
     retry_in = retry_delay(schedule, attempts_made, jitter, outcome.retry_after)
-    if outcome.status_code in SUCCESS and outcome.error_class is None:
+    if outcome.succeeded:
         result = AttemptResult.SUCCEEDED
     elif outcome.status_code == GONE:
         result = AttemptResult.GONE

@@ -15,7 +15,7 @@ from sqlmodel import Session, col, func, select, update
 
 from service.domain import ids
 from service.domain.delivery import KEPT_WAITING, DeliveryStatus
-from service.storage.outbox import News
+from service.storage.outbox import WITHOUT_OUTCOME, News
 from service.storage.tables import Attempt, Callback, Delivery, WebhookEndpoint
 from service.storage.unindexed import unindexed
 
@@ -67,8 +67,7 @@ class Deliveries:
         query = select(func.count()).where(
             col(Attempt.delivery_id) == delivery_id,
             col(Attempt.started_at) > since,
-            col(Attempt.duration_ms).is_(None),
-            col(Attempt.error_class).is_(None),
+            WITHOUT_OUTCOME,
         )
         return self._session.exec(query).one() > 0
 
@@ -180,6 +179,4 @@ def _failed(endpoint_id: str, since: datetime, until: datetime, after: str = "")
 
 def _under_way() -> Exists:
     """An attempt was started and has no outcome."""
-    return exists().where(
-        col(Attempt.delivery_id) == Delivery.id, col(Attempt.duration_ms).is_(None), col(Attempt.error_class).is_(None)
-    )
+    return exists().where(col(Attempt.delivery_id) == Delivery.id, WITHOUT_OUTCOME)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import Boolean, Exists, bindparam, exists, or_
+from sqlalchemy import Boolean, Exists, and_, bindparam, exists, or_
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, func, select, update
 
@@ -34,6 +34,8 @@ class News:
 
 
 _NO_LIMITS = SendLimits()
+# An attempt that is under way, or whose worker died.
+WITHOUT_OUTCOME = and_(col(Attempt.duration_ms).is_(None), col(Attempt.error_class).is_(None))
 
 
 class Outbox:
@@ -227,8 +229,7 @@ class Outbox:
             update(Attempt)
             .where(
                 col(Attempt.delivery_id).in_(delivery_ids),
-                col(Attempt.duration_ms).is_(None),
-                col(Attempt.error_class).is_(None),
+                WITHOUT_OUTCOME,
             )
             .values(error_class=ErrorClass.INTERRUPTED)
         )

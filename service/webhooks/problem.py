@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.domain.delivery import SUCCESS, AttemptOutcome, ErrorClass
+from service.domain.delivery import AttemptOutcome, ErrorClass
 
 _WORDS = {
     ErrorClass.DNS: "the host name could not be resolved",
@@ -20,7 +20,7 @@ _WORDS = {
 
 def problem_of(outcome: AttemptOutcome) -> str | None:
     """One sentence, or None after a success."""
-    if outcome.status_code in SUCCESS and outcome.error_class is None:
+    if outcome.succeeded:
         return None
     said = f"HTTP {outcome.status_code}" if outcome.status_code else str(outcome.error_class)
     words = _WORDS.get(outcome.error_class) if outcome.error_class else None

@@ -11,7 +11,7 @@ from typing import Any
 
 from service.clock import Clock
 from service.domain import ids
-from service.domain.delivery import SUCCESS, AttemptOutcome, ErrorClass
+from service.domain.delivery import AttemptOutcome, ErrorClass
 from service.domain.errors import NotFound
 from service.domain.event import event_body, rfc3339
 from service.keyring import Keyring
@@ -66,7 +66,7 @@ class Trial:
 def _told(webhook_id: str, outcome: AttemptOutcome, started_at: datetime) -> dict[str, Any]:
     return {
         "webhook_id": webhook_id,
-        "delivered": outcome.status_code in SUCCESS and outcome.error_class is None,
+        "delivered": outcome.succeeded,
         "problem": problem_of(outcome),
         "attempt": {
             "started_at": rfc3339(started_at),
