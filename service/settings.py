@@ -1,24 +1,36 @@
-"""Every setting: its environment variable, type, default and meaning. Nothing else reads the environment."""
+"""Every setting: its environment variable, type, default and meaning, and which settings fit together.
+
+Where they are read from: `environment`.
+"""
 
 from __future__ import annotations
 
 import ipaddress
-import os
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from service.domain.errors import ConfigurationError
-
 _DEFAULT_SCHEDULE = "0,5,300,1800,7200,18000,36000,50400,72000,86400"
-_PREFIXES = ("GATEWAY_", "PHOTOGPT_")
-# What the command line, not the gateway, reads.
-_CLIENT_VARIABLES = frozenset({"GATEWAY_URL"})
-_FROM_FILE = "_FILE"
+SECRETS = frozenset(
+    {
+        "PHOTOGPT_API_KEY",
+        "GATEWAY_TOKEN",
+        "GATEWAY_ADMIN_TOKEN",
+        "GATEWAY_MASTER_KEY",
+        "GATEWAY_PREVIOUS_MASTER_KEY",
+    }
+)
+_GATEWAY_DEFAULTS = {
+    "GATEWAY_HOST": "0.0.0.0",  # noqa: S104  # a gateway is there for the network
+    "GATEWAY_TENANT_TRAININGS": 10_000,
+    "GATEWAY_TENANT_REQUESTS_PER_SECOND": 50.0,
+    "GATEWAY_TENANT_DELIVERIES": 64,
+}
 
 
 def _seconds_list(value: Any) -> Any:
@@ -48,8 +60,12 @@ class Settings(BaseSettings):
     database_url: str = _variable(
         "DATABASE_URL", "sqlite:///./data/gateway.db", "sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME."
     )
-    mode: Literal["sidecar"] = _variable("GATEWAY_MODE", "sidecar", "How the gateway is used; only 'sidecar' so far.")
-    host: str = _variable("GATEWAY_HOST", "127.0.0.1", "Address the API listens on.")
+    mode: Literal["sidecar", "gateway"] = _variable(
+        "GATEWAY_MODE", "sidecar", "'sidecar': beside one application. 'gateway': for many tenants, on the network."
+    )
+    host: str = _variable(
+        "GATEWAY_HOST", "127.0.0.1", "Address the API listens on; in gateway mode 0.0.0.0 unless set."
+    )
     port: int = _variable("GATEWAY_PORT", 8470, "Port of the API; 0 picks a free one.", ge=0, le=65535)
     health_port: int = _variable(
         "GATEWAY_HEALTH_PORT", 8471, "Port of /livez and /readyz on all interfaces; 0 picks a free one.", ge=0, le=65535
@@ -59,6 +75,48 @@ class Settings(BaseSettings):
     )
     master_key: SecretStr | None = _variable(
         "GATEWAY_MASTER_KEY", None, "Base64 of 32 bytes; seals keys and secrets. On SQLite made at the first start."
+    )
+    previous_master_key: SecretStr | None = _variable(
+        "GATEWAY_PREVIOUS_MASTER_KEY",
+        None,
+        "While GATEWAY_MASTER_KEY is rotated: the one before; until `photogpt-webhooks rewrap` is through.",
+    )
+    admin_token: SecretStr | None = _variable(
+        "GATEWAY_ADMIN_TOKEN",
+        None,
+        "What the operator sends as Bearer to routes of the operator's; they are off if unset.",
+    )
+    docs: bool = _variable("GATEWAY_DOCS", True, "Whether /docs and /openapi.json are served.")  # noqa: FBT003
+    callback_allow: str = _variable(
+        "GATEWAY_CALLBACK_ALLOW",
+        "",
+        "Private destinations callbacks may go to, also over http: host[:port] or CIDR[:port], comma-separated.",
+    )
+    callback_allow_metadata: bool = _variable(
+        "GATEWAY_CALLBACK_ALLOW_METADATA",
+        False,  # noqa: FBT003
+        "Lets GATEWAY_CALLBACK_ALLOW name link-local and cloud metadata addresses, which hand out credentials.",
+    )
+    egress_proxy: str | None = _variable(
+        "GATEWAY_EGRESS_PROXY", None, "http://HOST:PORT of a proxy that all webhooks go through; it resolves the names."
+    )
+    tenant_trainings: int | None = _variable(
+        "GATEWAY_TENANT_TRAININGS", None, "Active trainings of one tenant; in gateway mode 10000 unless set.", ge=1
+    )
+    tenant_endpoints: int = _variable("GATEWAY_TENANT_ENDPOINTS", 90, "Webhook endpoints of one tenant.", ge=1, le=90)
+    tenant_requests_per_second: float | None = _variable(
+        "GATEWAY_TENANT_REQUESTS_PER_SECOND",
+        None,
+        "Requests of one tenant a second, on average; in gateway mode 50 unless set.",
+        gt=0,
+        le=1_000_000,
+    )
+    tenant_deliveries: int | None = _variable(
+        "GATEWAY_TENANT_DELIVERIES",
+        None,
+        "Attempts under way at once for one tenant; in gateway mode 64 unless set.",
+        ge=1,
+        le=4096,
     )
     poll_interval: Seconds = _variable("GATEWAY_POLL_INTERVAL", 300.0, "Seconds between two polls of a model.")
     lease: Seconds = _variable("GATEWAY_LEASE", 60.0, "Seconds a worker holds a claimed row.")
@@ -95,35 +153,62 @@ class Settings(BaseSettings):
         "GATEWAY_LOG_LEVEL", "info", "The least severe lines that are logged."
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _by_mode(cls, given: Any) -> Any:
+        """What is not set has the default of its mode."""
+        if isinstance(given, dict) and given.get("GATEWAY_MODE") == "gateway":
+            return {**_GATEWAY_DEFAULTS, **{name: value for name, value in given.items() if value is not None}}
+        return given
+
     @model_validator(mode="after")
     def _fits_together(self) -> Settings:
+        for problem in (*self._timing(), *self._places(), *self._credentials()):
+            raise ValueError(problem)
+        return self
+
+    def _timing(self) -> Iterator[str]:
         longest = max(self.upstream_timeout, self.attempt_timeout)
         if self.lease <= longest:
             # Otherwise a second worker takes the row while the first is still at it (svix-webhooks PR 2181).
-            raise ValueError(
+            yield (
                 f"GATEWAY_LEASE ({self.lease:g}) must exceed GATEWAY_UPSTREAM_TIMEOUT and GATEWAY_ATTEMPT_TIMEOUT "
                 f"({longest:g})"
             )
         if not 1 <= len(self.retry_schedule) <= 50 or not all(0 <= step <= 31 * 86400 for step in self.retry_schedule):
-            raise ValueError("GATEWAY_RETRY_SCHEDULE must list 1 to 50 numbers of seconds, each from 0 to 31 days")
+            yield "GATEWAY_RETRY_SCHEDULE must list 1 to 50 numbers of seconds, each from 0 to 31 days"
+
+    def _places(self) -> Iterator[str]:
         if not _is_base_url(self.photogpt_base_url):
-            raise ValueError(
-                "PHOTOGPT_BASE_URL must be https://HOST[:PORT]/PATH (or http://), without query or fragment"
-            )
-        key = self.photogpt_api_key.get_secret_value() if self.photogpt_api_key else "-"
-        if not (key.isascii() and key.isprintable() and " " not in key):
-            raise ValueError("PHOTOGPT_API_KEY must be printable ASCII without blanks: it goes into a header")
+            yield "PHOTOGPT_BASE_URL must be https://HOST[:PORT]/PATH (or http://), without query or fragment"
         if not self.database_url.startswith(("sqlite:///", "postgresql://")):
-            raise ValueError("DATABASE_URL must begin with sqlite:/// or postgresql://")
+            yield "DATABASE_URL must begin with sqlite:/// or postgresql://"
+        if self.egress_proxy is not None and not _is_proxy(self.egress_proxy):
+            yield "GATEWAY_EGRESS_PROXY must be http://HOST:PORT, without user, path or query"
+
+    def _credentials(self) -> Iterator[str]:
+        for variable, secret in (
+            ("PHOTOGPT_API_KEY", self.photogpt_api_key),
+            ("GATEWAY_TOKEN", self.token),
+            ("GATEWAY_ADMIN_TOKEN", self.admin_token),
+        ):
+            text = secret.get_secret_value() if secret else "-"
+            if not (text.isascii() and text.isprintable() and text and " " not in text):
+                yield f"{variable} must be printable ASCII without blanks: it goes into a header"
+        if self.mode == "gateway":
+            if self.photogpt_api_key:
+                yield "GATEWAY_MODE=gateway serves many tenants, each with its own key: unset PHOTOGPT_API_KEY"
+            if not self.master_key:
+                yield (
+                    "GATEWAY_MODE=gateway needs GATEWAY_MASTER_KEY, which seals the tenants' keys: make one with "
+                    "`photogpt-webhooks keygen`"
+                )
         if self.token and not self.photogpt_api_key:
-            raise ValueError(
-                "GATEWAY_TOKEN needs PHOTOGPT_API_KEY: without it callers authenticate with their own keys"
-            )
+            yield "GATEWAY_TOKEN needs PHOTOGPT_API_KEY: without it callers authenticate with their own keys"
         if self.photogpt_api_key and not self.token and not self.on_loopback:
-            raise ValueError(
-                f"GATEWAY_HOST={self.host} lets the network spend the money of PHOTOGPT_API_KEY: set GATEWAY_TOKEN"
-            )
-        return self
+            yield f"GATEWAY_HOST={self.host} lets the network spend the money of PHOTOGPT_API_KEY: set GATEWAY_TOKEN"
+        if self.previous_master_key and not self.master_key:
+            yield "GATEWAY_PREVIOUS_MASTER_KEY needs the new one beside it, in GATEWAY_MASTER_KEY"
 
     @property
     def on_loopback(self) -> bool:
@@ -131,6 +216,11 @@ class Settings(BaseSettings):
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return self.host == "localhost"
+
+    @property
+    def callbacks_to_loopback(self) -> bool:
+        """Whether callbacks may go to this machine: to those who call from this machine only."""
+        return self.mode == "sidecar" and self.on_loopback
 
     @property
     def schedule(self) -> tuple[timedelta, ...]:
@@ -151,28 +241,6 @@ class Settings(BaseSettings):
         return Path(self.database_url.removeprefix(prefix)) if self.database_url.startswith(prefix) else None
 
 
-def load_settings(**overrides: Any) -> Settings:
-    """Settings from the environment, `.env` and `*_FILE` variables; ConfigurationError in one line if one is wrong."""
-    try:
-        return Settings(**_from_files(), **overrides)
-    except ValidationError as error:
-        raise ConfigurationError("; ".join(_explain(problem) for problem in error.errors())) from None
-
-
-def unknown_variables() -> list[str]:
-    """Variables that look like settings and are none: misspelt, mostly."""
-    known = {_variable_of(name) for name in Settings.model_fields}
-    known |= {name + _FROM_FILE for name in known if _is_secret(name)} | _CLIENT_VARIABLES
-    return sorted(name for name in os.environ if name.startswith(_PREFIXES) and name not in known)
-
-
-def environment_without_settings() -> dict[str, str]:
-    """The environment for a child process that must not inherit our settings."""
-    return {
-        name: value for name, value in os.environ.items() if not name.startswith(_PREFIXES) and name != "DATABASE_URL"
-    }
-
-
 def _is_base_url(url: str) -> bool:
     try:
         parts = urlsplit(url)
@@ -184,32 +252,11 @@ def _is_base_url(url: str) -> bool:
     )
 
 
-def _from_files() -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for field in Settings.model_fields:
-        variable = _variable_of(field)
-        path = os.environ.get(variable + _FROM_FILE)
-        if path is None or not _is_secret(variable):
-            continue
-        try:
-            found[variable] = Path(path).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"{variable}{_FROM_FILE}={path} can't be read: {error}") from None
-    return found
-
-
-def _variable_of(field: str) -> str:
-    alias = Settings.model_fields[field].validation_alias
-    if not isinstance(alias, AliasChoices):
-        raise TypeError(field)
-    return str(alias.choices[0])
-
-
-def _is_secret(variable: str) -> bool:
-    return variable in {"PHOTOGPT_API_KEY", "GATEWAY_TOKEN", "GATEWAY_MASTER_KEY"}
-
-
-def _explain(problem: Any) -> str:
-    where = str(problem["loc"][0]) if problem["loc"] else ""
-    what = str(problem["msg"]).removeprefix("Value error, ")
-    return f"{where}: {what}" if where else what
+def _is_proxy(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    plain = not (parts.username or parts.password or parts.query or parts.fragment) and parts.path in {"", "/"}
+    return parts.scheme == "http" and bool(parts.hostname) and bool(port) and plain

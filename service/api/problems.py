@@ -19,6 +19,7 @@ from service.domain.errors import (
     IdempotencyMismatch,
     InvalidRequest,
     NotFound,
+    RateLimited,
     ShuttingDown,
     StorageUnavailable,
     TooManyWaiting,
@@ -39,6 +40,7 @@ _STATUSES: Mapping[type[GatewayError], int] = {
     NotFound: 404,
     Conflict: 409,
     TooManyWaiting: 429,
+    RateLimited: 429,
     UpstreamUnreachable: 503,
     StorageUnavailable: 503,
     ShuttingDown: 503,
@@ -108,7 +110,7 @@ async def _gateway_error(_request: Request, error: Exception) -> JSONResponse:
         headers = _retry(_RETRY_AFTER_OUTAGE)
     if isinstance(error, StorageUnavailable):
         _log.warning("storage_unavailable", cause=type(error.__cause__).__name__)
-    if isinstance(error, Conflict):
+    if isinstance(error, Conflict | RateLimited):
         headers = _retry(error.retry_after)
     errors = [_field(error.pointer, error.detail)] if isinstance(error, InvalidRequest) else None
     return problem(status, error.code, error.detail, headers=headers, errors=errors)

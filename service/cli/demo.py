@@ -17,7 +17,7 @@ from service.cli.client import GatewayClient, start_training, wait_for_end
 from service.cli.pictures import png
 from service.cli.processes import Child, Children
 from service.cli.terminal import CommandFailed, out
-from service.settings import environment_without_settings
+from service.environment import environment_without_settings
 
 _KEY = "pgpt-demo-key"
 _PICTURES = 12  # PhotoGPT wants 12 to 20 (docs/training)

@@ -14,7 +14,8 @@ import yaml
 
 from service.cli.terminal import CommandFailed, err, out, warn
 from service.domain.errors import ConfigurationError, GatewayError, StorageUnavailable, UpstreamRefused
-from service.settings import Settings, load_settings, unknown_variables
+from service.environment import load_settings, unknown_variables
+from service.settings import Settings
 
 
 def register(app: typer.Typer) -> None:

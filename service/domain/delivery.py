@@ -45,8 +45,8 @@ TRANSITIONS: Mapping[DeliveryStatus, Mapping[AttemptResult, DeliveryStatus]] = {
 class ErrorClass(StrEnum):
     """Why an attempt failed, in words that stay the same (DESIGN 5).
 
-    `blocked`: its address is not allowed. `interrupted`: we ended before its outcome. `unsigned`: its secret could not
-    be opened. Nothing was sent in the first and the last case.
+    `blocked`: its address is not allowed. `egress_proxy`: the proxy on our side failed or refused. `interrupted`: we
+    ended before its outcome. `unsigned`: its secret could not be opened. The receiver got nothing but for the third.
     """
 
     DNS = "dns"
@@ -61,6 +61,7 @@ class ErrorClass(StrEnum):
     HTTP_3XX = "http_3xx"
     HTTP_4XX = "http_4xx"
     HTTP_5XX = "http_5xx"
+    EGRESS_PROXY = "egress_proxy"
     INTERRUPTED = "interrupted"
     UNSIGNED = "unsigned"
 

@@ -3,10 +3,12 @@
 GatewayError
 ├── InvalidRequest             a field of the request is wrong; `pointer` names it
 │   └── InvalidCallback        the callback URL is not one we would ever POST to
+│       └── DestinationNotAllowed  it leads where callbacks may not go; no word about what is there
 ├── Unauthenticated            no credential, or not the right one
 ├── NotFound                   absent, or another tenant's: the caller can't tell which
 ├── Conflict                   the request does not fit the present state
 ├── TooManyWaiting             more long polls and streams than are kept open
+├── RateLimited                more than this tenant, or all unknown keys together, may have; `retry_after` says when
 ├── IdempotencyMismatch        the Idempotency-Key was used with another request
 ├── UpstreamRefused            PhotoGPT said no; its status and message are kept
 ├── UpstreamUnreachable        PhotoGPT was not reached: nothing was triggered
@@ -49,6 +51,12 @@ class InvalidCallback(InvalidRequest):
     code = "invalid_callback_url"
 
 
+class DestinationNotAllowed(InvalidCallback):
+    """One and the same for every destination that is refused (DESIGN 8): whoever tries addresses learns nothing."""
+
+    code = "destination_not_allowed"
+
+
 class Unauthenticated(GatewayError):
     code = "unauthenticated"
 
@@ -69,6 +77,16 @@ class Conflict(GatewayError):
 
 class TooManyWaiting(GatewayError):
     code = "too_many_waiting"
+
+
+class RateLimited(GatewayError):
+    """`retry_after`: seconds after which it is worth trying again."""
+
+    code = "rate_limited"
+
+    def __init__(self, detail: str, *, retry_after: int, code: str | None = None) -> None:
+        super().__init__(detail, code=code)
+        self.retry_after = retry_after
 
 
 class IdempotencyMismatch(GatewayError):

@@ -20,7 +20,7 @@ _THROTTLES = frozenset({429, 502, 503, 504})
 _LONGEST_REST = 60.0
 _PROBE_EVERY = timedelta(seconds=30)
 # These say something about us, not about the host.
-_OUR_OWN = frozenset({ErrorClass.BLOCKED, ErrorClass.INTERRUPTED, ErrorClass.UNSIGNED})
+_OUR_OWN = frozenset({ErrorClass.BLOCKED, ErrorClass.EGRESS_PROXY, ErrorClass.INTERRUPTED, ErrorClass.UNSIGNED})
 _MOST_HOSTS = 10_000
 
 

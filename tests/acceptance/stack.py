@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from service.cli.processes import Child, Children
-from service.settings import environment_without_settings
+from service.environment import environment_without_settings
 from tests.support.waiting import wait_until_sync
 
 KEY = "pgpt-acceptance"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from service.settings import environment_without_settings
+from service.environment import environment_without_settings
 from service.storage.migrations import newest_revision
 from tests.acceptance.stack import Stack
 from tests.support.waiting import wait_until_sync

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from service.settings import Settings, load_settings
+from service.environment import load_settings
+from service.settings import Settings
 from tests.deploy.reading import known_variables
 
 

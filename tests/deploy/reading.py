@@ -8,13 +8,11 @@ from typing import Any
 import yaml
 from pydantic import AliasChoices
 
-from service.settings import Settings
+from service.settings import SECRETS, Settings
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-
-SECRETS = {"PHOTOGPT_API_KEY", "GATEWAY_TOKEN", "GATEWAY_MASTER_KEY"}
 
 
 def defaults() -> dict[str, Any]:

@@ -1,7 +1,8 @@
 import re
 from typing import Any
 
-from tests.deploy.reading import DEPLOY, SECRETS, defaults
+from service.settings import SECRETS
+from tests.deploy.reading import DEPLOY, defaults
 
 NAMED = dict(re.findall(r"^#? ?([A-Z_]+)=(.*)$", (DEPLOY / "env.example").read_text(), flags=re.MULTILINE))
 # Nobody who runs a gateway should come upon these.
@@ -11,6 +12,8 @@ FOR_TESTS = {"GATEWAY_CRASH_AT"}
 def as_text(default: Any) -> str:
     if default is None:
         return ""
+    if isinstance(default, bool):
+        return str(default).lower()
     return f"{default:g}" if isinstance(default, float) else str(default)
 
 

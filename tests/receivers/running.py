@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from service.cli.processes import Child
-from service.settings import environment_without_settings
+from service.environment import environment_without_settings
 from tests.support.node import require_npm_verifier
 from tests.support.waiting import wait_until_sync
 
