@@ -76,6 +76,15 @@ lock: .venv/.uv ## Recompile requirements/*.txt (UPGRADE=1 takes the newest vers
 	@$(COMPILE) pyproject.toml -o requirements/runtime.txt
 	@$(COMPILE) pyproject.toml --extra simulator --group build -c requirements/runtime.txt -o requirements/simulator.txt
 	@$(COMPILE) pyproject.toml --extra simulator --group dev -c requirements/simulator.txt -o requirements/dev.txt
+	@$(COMPILE) --group audit -o requirements/audit.txt
+
+.PHONY: audit
+audit: .venv/audit/.installed ## Look the locked packages up in the advisory database of PyPI (needs the internet)
+	@for lock in runtime simulator dev uv; do \
+	  echo "- requirements/$$lock.txt"; \
+	  .venv/audit/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off \
+	    --requirement requirements/$$lock.txt || exit 1; \
+	done
 
 .PHONY: clean
 clean: ## Remove .venv, node_modules and caches; never data/
@@ -112,6 +121,12 @@ install = echo "- packages of requirements/$(1).txt"; \
 	$(UV) pip sync --quiet --compile-bytecode --python .venv/bin/python --require-hashes requirements/$(1).txt; \
 	$(UV) pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation -e .; \
 	touch $(2)
+
+# An environment of its own: what looks for holes in our packages shares none with them.
+.venv/audit/.installed: .venv/.uv requirements/audit.txt
+	@$(UV) venv --quiet --clear --python .venv/bin/python .venv/audit
+	@$(UV) pip sync --quiet --python .venv/audit/bin/python --require-hashes requirements/audit.txt
+	@touch $@
 
 # No npm, no signature test by the JavaScript verifier; the test itself says so, and CI insists.
 tests/node/node_modules/.installed: tests/node/package-lock.json

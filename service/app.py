@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from service.api import (
+    account,
     deliveries,
     docs,
     events,
@@ -19,6 +20,7 @@ from service.api import (
     webhook_endpoints,
 )
 from service.api.body import BodyGuard
+from service.api.edge import Edge
 from service.api.schemas import EndpointEventOut, EventOut, Problem
 from service.components import Components
 
@@ -28,45 +30,57 @@ _TAGS = {
     "Events": "What happened, for those who can't be called back.",
     "Deliveries": "What was sent where, what came of it, and sending it again.",
     "Signing": "What webhooks are verified with.",
+    "Account": "What is kept for you, and your limits.",
     "Health": "For probes.",
     "Webhooks": "What we send you.",
 }
 _DESCRIPTION = """\
 Forwards a train request to PhotoGPT, watches the model every 5 minutes, and POSTs a signed webhook
 (Standard Webhooks) when it is ready or deleted. Errors are `application/problem+json` with a stable `code`.
+
+Any route may also answer 400, 408, 413, 414, 415 or 431 to a request that is malformed, slow or too large, 406 to an
+`Accept` that admits none of its answers, 429 to a caller who sends too many, and, on an open sidecar, 421 to a
+foreign `Host` and 403 to a browser's cross-site request.
 """
 
 
 def create_app(components: Components | None = None) -> FastAPI:
     """The application; without components it only serves its own description (`photogpt-webhooks openapi`)."""
+    documented = components is None or components.settings.docs
     app = FastAPI(
         title="photogpt-webhooks",
         version="1",
         summary="Webhooks for PhotoGPT trainings.",
         description=_DESCRIPTION,
         license_info={"name": "MIT", "identifier": "MIT"},
+        openapi_url="/openapi.json" if documented else None,
         docs_url=None,  # FastAPI's own page loads its scripts from elsewhere
         redoc_url=None,
+        redirect_slashes=False,  # it would redirect to whatever the Host header says
         generate_unique_id_function=lambda route: route.name,
         openapi_tags=[{"name": name, "description": text} for name, text in _TAGS.items()],
     )
     app.state.components = components
-    for module in (trainings, webhook_endpoints, events, deliveries, signing_secret, signing_keys, health):
+    for module in (trainings, webhook_endpoints, events, deliveries, signing_secret, signing_keys, account, health):
         app.include_router(module.router)
-    docs.install(app)
+    if documented:
+        docs.install(app)
     _describe_webhooks(app)
     problems.install(app)
-    app.add_middleware(BodyGuard, prefix="/v1/")
+    app.add_middleware(BodyGuard)
+    app.add_middleware(Edge, open_sidecar=components is not None and components.settings.open_to_this_machine)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's documented way to extend it
     return app
 
 
 def create_health_app(components: Components) -> FastAPI:
     """What the health port serves: probes, on all interfaces, and nothing else."""
-    app = FastAPI(openapi_url=None)
+    app = FastAPI(openapi_url=None, redirect_slashes=False)
     app.state.components = components
     app.include_router(health.router)
     problems.install(app)
+    app.add_middleware(BodyGuard)
+    app.add_middleware(Edge)
     return app
 
 

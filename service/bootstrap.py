@@ -2,38 +2,40 @@
 
 from __future__ import annotations
 
-import os
 import random
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from ssl import SSLContext
 from typing import Any
 
 from service.claimloop import ClaimLoop
 from service.clock import Clock
 from service.components import Components, FirstHalf, Loops, SecondHalf
 from service.crashpoints import CrashPoint
-from service.domain.errors import ConfigurationError
+from service.domain.destinations import Destinations, parse_allow_list
 from service.domain.hosts import Hosts
+from service.domain.shares import Shares
 from service.domain.training import Rules
 from service.heartbeat import Heartbeat
 from service.keyring import Keyring
 from service.lifecycle import Lifecycle
-from service.outbound import Outbound, tls_context
+from service.master_key import vault_of
+from service.outbound.engine import tls_context
+from service.outbound.exchange import Outbound
+from service.outbound.guard import Guard, Names
+from service.outbound.lookup import Lookup
 from service.photogpt.client import PhotoGPT
-from service.pruner import Pruner
+from service.pruner import KeySweep, Pruner
 from service.settings import Settings
 from service.storage.database import Database
-from service.telemetry.logging import get_logger
-from service.tenancy import Tenancy
+from service.tenancy import Limits, Tenancy
 from service.trainings.callbacks import Callbacks
 from service.trainings.cancellation import Cancellation
 from service.trainings.intake import Intake
 from service.trainings.poller import Manners, Poller
 from service.trainings.record import Recorder
-from service.vault import Vault, new_master_key
 from service.waiters import Waiters
-from service.webhooks.dispatcher import Dispatcher, Pace
+from service.webhooks.dispatcher import Bulkheads, Dispatcher, Pace
 from service.webhooks.endpoints import Endpoints
 from service.webhooks.once import Once
 from service.webhooks.record import OutcomeRecorder
@@ -41,11 +43,11 @@ from service.webhooks.recovery import Recoveries
 from service.webhooks.sender import Sender
 from service.webhooks.trial import Trial
 
-_log = get_logger("bootstrap")
-
 _UPSTREAM_BODY_LIMIT = 256 * 1024
 # A half of the slots is kept for first attempts, whatever waits to be tried again.
 _RETRIES_FRACTION = 2
+# Long polls and streams: each is an open connection.
+_WAITING_OF_ONE_TENANT = 100
 _RECEIVER_BODY_LIMIT = 16 * 1024  # DESIGN 7
 
 
@@ -58,18 +60,45 @@ class Surroundings:
     database: Database
     photogpt: PhotoGPT
     sender: Sender
+    guard: Guard
 
 
-def build(settings: Settings, clock: Clock, rng: random.Random) -> Components:
-    """Everything, wired; nothing started. `rng` must be cryptographically strong outside of tests."""
-    photogpt, sender = _clients(settings, clock)
-    return assemble(settings, Surroundings(clock, rng, Database(settings.database_url), photogpt, sender))
+def build(
+    settings: Settings,
+    clock: Clock,
+    rng: random.Random,
+    *,
+    own_ports: frozenset[int] | None = None,
+    names: Names | None = None,
+) -> Components:
+    """Everything, wired; nothing started. `rng` must be cryptographically strong outside of tests.
+
+    `own_ports`: where this process listens, if not at the ports that are set. `names`: what looks receivers up.
+    """
+    names = names or Lookup()
+    guard = guard_of(settings, names, own_ports)
+    database = Database(settings.database_url)
+    tls = tls_context()
+    sender = _sender(settings, clock, tls, guard, names)
+    return assemble(settings, Surroundings(clock, rng, database, _photogpt(settings, clock, tls), sender, guard))
+
+
+def guard_of(settings: Settings, names: Names, own_ports: frozenset[int] | None = None) -> Guard:
+    """What stands before every callback: the settings' policy."""
+    destinations = Destinations(
+        parse_allow_list(settings.callback_allow),
+        # Behind a proxy this machine's loopback would be the proxy's.
+        loopback=settings.callbacks_to_loopback and settings.egress_proxy is None,
+        metadata=settings.callback_allow_metadata,
+        own_ports=frozenset({settings.port, settings.health_port}) if own_ports is None else own_ports,
+    )
+    return Guard(destinations, names, by_proxy=settings.egress_proxy is not None)
 
 
 def assemble(settings: Settings, around: Surroundings) -> Components:
     """The core, in the given surroundings."""
     clock, rng, database = around.clock, around.rng, around.database
-    vault = Vault(_master_key(settings, rng), rng)
+    vault = vault_of(settings, rng)
     keyring = Keyring(vault, rng)
     tenancy = Tenancy(
         database=database,
@@ -79,11 +108,12 @@ def assemble(settings: Settings, around: Surroundings) -> Components:
         clock=clock,
         own_key=settings.photogpt_api_key.get_secret_value() if settings.photogpt_api_key else None,
         token=settings.token.get_secret_value() if settings.token else None,
+        limits=_limits(settings),
     )
     trainings = _first_half(settings, around, tenancy, keyring)
     webhooks = _second_half(settings, around, tenancy, keyring)
     loops = _loops(settings, around, trainings, webhooks)
-    waiters = Waiters()
+    waiters = Waiters(_WAITING_OF_ONE_TENANT if settings.mode == "gateway" else None)
     database.on_news(lambda news: loops.deliveries.wake() if news.to_send else None)
     database.on_news(lambda news: waiters.wake(news.tenants))
     put_back = [trainings.poller.pull_in, webhooks.dispatcher.pull_in]
@@ -94,6 +124,7 @@ def assemble(settings: Settings, around: Surroundings) -> Components:
         database=database,
         photogpt=around.photogpt,
         sender=around.sender,
+        guard=around.guard,
         keyring=keyring,
         tenancy=tenancy,
         trainings=trainings,
@@ -108,7 +139,7 @@ def assemble(settings: Settings, around: Surroundings) -> Components:
 def _first_half(settings: Settings, around: Surroundings, tenancy: Tenancy, keyring: Keyring) -> FirstHalf:
     clock, rng, database = around.clock, around.rng, around.database
     rules, recorder = _rules(settings), Recorder(rng)
-    callbacks = Callbacks(keyring=keyring, http_to_loopback=settings.on_loopback, clock=clock, rng=rng)
+    callbacks = Callbacks(keyring=keyring, guard=around.guard, clock=clock, rng=rng)
     intake = Intake(
         database=database,
         photogpt=around.photogpt,
@@ -140,16 +171,17 @@ def _second_half(settings: Settings, around: Surroundings, tenancy: Tenancy, key
         tenancy=tenancy,
         keyring=keyring,
         once=once,
-        http_to_loopback=settings.on_loopback,
+        guard=around.guard,
         clock=clock,
         rng=rng,
     )
+    shares = Shares(tenancy.limits.deliveries)
     dispatcher = Dispatcher(
         database=database,
         sender=around.sender,
         keyring=keyring,
         recorder=OutcomeRecorder(rng),
-        hosts=Hosts(settings.deliveries_per_host),
+        bulkheads=Bulkheads(Hosts(settings.deliveries_per_host), shares),
         pace=Pace(
             settings.schedule,
             max(1, settings.deliveries_in_flight // _RETRIES_FRACTION),
@@ -159,7 +191,7 @@ def _second_half(settings: Settings, around: Surroundings, tenancy: Tenancy, key
         rng=rng,
     )
     recoveries = Recoveries(database=database, once=once, lease=timedelta(seconds=settings.lease), clock=clock, rng=rng)
-    trial = Trial(database=database, sender=around.sender, keyring=keyring, clock=clock, rng=rng)
+    trial = Trial(database=database, sender=around.sender, keyring=keyring, shares=shares, clock=clock, rng=rng)
     return SecondHalf(endpoints, recoveries, trial, dispatcher)
 
 
@@ -172,6 +204,7 @@ def _loops(settings: Settings, around: Surroundings, trainings: FirstHalf, webho
         chores=[dispatcher.give_up_waiting],
         clock=clock,
     )
+    sweep = KeySweep(database=around.database, clock=clock)
     return Loops(
         ClaimLoop("poller", claim=poller.claim, work=poller.poll, slots=settings.polls_in_flight, clock=clock),
         ClaimLoop(
@@ -183,18 +216,28 @@ def _loops(settings: Settings, around: Surroundings, trainings: FirstHalf, webho
         ),
         ClaimLoop("recoveries", claim=recoveries.claim, work=recoveries.work, slots=2, clock=clock),
         ClaimLoop("pruner", claim=pruner.claim, work=pruner.prune, slots=1, clock=clock),
+        ClaimLoop("erasure", claim=sweep.claim, work=sweep.erase, slots=1, clock=clock),
     )
 
 
-def _clients(settings: Settings, clock: Clock) -> tuple[PhotoGPT, Sender]:
-    tls = tls_context()
-    upstream: dict[str, Any] = {"timeout": settings.upstream_timeout, "body_limit": _UPSTREAM_BODY_LIMIT}
-    photogpt = PhotoGPT(
+def _photogpt(settings: Settings, clock: Clock, tls: SSLContext) -> PhotoGPT:
+    """It has lookups of its own: no name that a caller made up can keep it waiting."""
+    upstream: dict[str, Any] = {
+        "timeout": settings.upstream_timeout,
+        "body_limit": _UPSTREAM_BODY_LIMIT,
+        "clock": clock,
+        "tls": tls,
+        "lookup": Lookup(),
+    }
+    return PhotoGPT(
         settings.photogpt_base_url,
-        reads=Outbound(**upstream, keep_alive=True, clock=clock, tls=tls),
-        triggers=Outbound(**upstream, keep_alive=False, clock=clock, tls=tls, crash_when_sent=CrashPoint.TRIGGER_SENT),
+        reads=Outbound(**upstream, keep_alive=True),
+        triggers=Outbound(**upstream, keep_alive=False, crash_when_sent=CrashPoint.TRIGGER_SENT),
         clock=clock,
     )
+
+
+def _sender(settings: Settings, clock: Clock, tls: SSLContext, guard: Guard, names: Names) -> Sender:
     receivers = Outbound(
         timeout=settings.attempt_timeout,
         body_limit=_RECEIVER_BODY_LIMIT,
@@ -202,8 +245,20 @@ def _clients(settings: Settings, clock: Clock) -> tuple[PhotoGPT, Sender]:
         clock=clock,
         tls=tls,
         crash_when_sent=CrashPoint.ATTEMPT_UNRECORDED,
+        guard=guard,
+        lookup=names,
+        proxy=settings.egress_proxy,
     )
-    return photogpt, Sender(outbound=receivers, clock=clock)
+    return Sender(outbound=receivers, clock=clock)
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        trainings=settings.tenant_trainings,
+        endpoints=settings.tenant_endpoints,
+        requests_per_second=settings.tenant_requests_per_second,
+        deliveries=settings.tenant_deliveries,
+    )
 
 
 def _rules(settings: Settings) -> Rules:
@@ -213,28 +268,3 @@ def _rules(settings: Settings) -> Rules:
         overdue_after=timedelta(seconds=settings.overdue_after),
         expire_after=timedelta(seconds=settings.expire_after),
     )
-
-
-def _master_key(settings: Settings, rng: random.Random) -> str:
-    """The key that seals keys and secrets; on SQLite made at the first start, beside the database."""
-    if settings.master_key is not None:
-        return settings.master_key.get_secret_value()
-    database = settings.sqlite_path
-    if database is None:
-        raise ConfigurationError(
-            "GATEWAY_MASTER_KEY is needed on PostgreSQL: make one with `photogpt-webhooks keygen`."
-        )
-    path = database.with_name(database.name + ".master-key")
-    try:
-        with suppress(FileExistsError):
-            # Exclusive and private from its first byte on.
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w", encoding="ascii") as file:
-                file.write(new_master_key(rng) + "\n")
-            _log.info("master_key_made", path=str(path))
-        return path.read_text(encoding="ascii")
-    except OSError as error:
-        raise ConfigurationError(
-            f"The master key {path} can't be made or read ({error.strerror}): make its folder writable, or set "
-            "GATEWAY_MASTER_KEY."
-        ) from error

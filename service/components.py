@@ -14,6 +14,7 @@ from service.clock import Clock
 from service.heartbeat import Heartbeat
 from service.keyring import Keyring
 from service.lifecycle import Lifecycle
+from service.outbound.guard import Guard
 from service.photogpt.client import PhotoGPT
 from service.settings import Settings
 from service.storage.database import Database
@@ -63,9 +64,10 @@ class Loops:
     deliveries: ClaimLoop[DueDelivery]
     recoveries: ClaimLoop[str]
     pruning: ClaimLoop[datetime]
+    erasure: ClaimLoop[float]
 
     def __iter__(self) -> Iterator[ClaimLoop[Any]]:
-        return iter((self.polls, self.deliveries, self.recoveries, self.pruning))
+        return iter((self.polls, self.deliveries, self.recoveries, self.pruning, self.erasure))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ class Components:
     database: Database
     photogpt: PhotoGPT
     sender: Sender
+    guard: Guard
     keyring: Keyring
     tenancy: Tenancy
     trainings: FirstHalf
@@ -85,7 +88,11 @@ class Components:
     lifecycle: Lifecycle
 
     async def start(self) -> None:
-        """Mend due times that an earlier process left, and start the loops. The database is migrated already."""
+        """Unlock the vault, mend due times that an earlier process left, and start the loops.
+
+        The database is migrated already. Raises ConfigurationError if the master key is not the database's.
+        """
+        await self.keyring.unlock(self.database, self.clock)
         moved = await self.trainings.poller.pull_in()
         if moved:
             _log.info("polls_pulled_in", trainings=moved)
@@ -112,12 +119,14 @@ class Components:
 @asynccontextmanager
 async def running(components: Components) -> AsyncIterator[None]:
     """Migrate, start the loops; at the end stop claiming, let what is under way finish, and close everything."""
-    before, now = await migrate(components.database)
-    if before != now:
-        _log.info("migrated", before=before, now=now)
-    await components.start()
     try:
-        yield
+        before, now = await migrate(components.database)
+        if before != now:
+            _log.info("migrated", before=before, now=now)
+        await components.start()
+        try:
+            yield
+        finally:
+            await components.drain()
     finally:
-        await components.drain()
         await components.close()

@@ -1,22 +1,26 @@
 """Keeps the tables bounded: what has ended longer ago than the retention is deleted, in small batches.
 
 Responses of receivers go first, then deliveries, events, callbacks and the training itself. What is active, or still to
-be delivered, is never touched.
+be delivered, is never touched. And, far more often: the keys of tenants that have no active training are erased, should
+any have outlived the transaction that ended it, and with them what the files still hold of those erased before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 from service.claimloop import Claimed
 from service.clock import Clock
-from service.storage.database import Database
+from service.storage.database import Database, UnitOfWork
 from service.telemetry.logging import get_logger
 
 _log = get_logger("pruner")
 
 _EVERY_SECONDS = 300.0
+# An erased key is out of the files within a minute (failure model C14).
+_ERASE_EVERY_SECONDS = 30.0
 # Rows of one kind deleted in one transaction: so few that nobody else waits long for the database.
 _BATCH = 200
 _IDEMPOTENCY_KEPT = timedelta(hours=24)
@@ -61,3 +65,36 @@ class Pruner:
         for chore in self._chores:
             while await chore():
                 pass
+
+
+class KeySweep:
+    """Idempotent; any number of replicas may do it at once."""
+
+    def __init__(self, *, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._last: float | None = None
+
+    async def claim(self, limit: int) -> Claimed[float]:
+        """The time, once in a while."""
+        del limit
+        now = self._clock.monotonic()
+        if self._last is not None and now - self._last < _ERASE_EVERY_SECONDS:
+            return Claimed([], more=False)
+        self._last = now
+        return Claimed([now], more=False)
+
+    async def erase(self, _now: float) -> None:
+        erased = 0
+        while tenants := await self._database.read(lambda unit: unit.tenants.with_idle_key(_BATCH)):
+            await self._database.transaction(partial(_erase, tenants))
+            erased += len(tenants)
+        if erased:
+            _log.info("keys_erased", tenants=erased)
+        if not await self._database.scrub():
+            _log.debug("not_scrubbed", reason="the write-ahead log is being read")
+
+
+def _erase(tenants: Sequence[str], unit: UnitOfWork) -> None:
+    for tenant in tenants:
+        unit.tenants.erase_key_if_idle(tenant)

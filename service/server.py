@@ -19,6 +19,7 @@ from service.clock import SystemClock
 from service.components import Components, running
 from service.crashpoints import CrashPoint, arm, kill_at
 from service.domain.errors import ConfigurationError
+from service.listener.protocol import Protocol
 from service.scheduler import Ticker, tick_seconds
 from service.settings import Settings
 from service.telemetry.logging import get_logger
@@ -51,7 +52,8 @@ async def _serve(settings: Settings) -> None:
             if settings.crash_point is not None:
                 point, times = settings.crash_point
                 arm(kill_at(CrashPoint(point), times))
-            components = build(settings, SystemClock(), random.SystemRandom())
+            ports = frozenset(bound.getsockname()[1] for bound in (api_socket, health_socket))
+            components = build(settings, SystemClock(), random.SystemRandom(), own_ports=ports)
             async with running(components):
                 await _listen(components, api_socket, health_socket, told)
 
@@ -99,7 +101,7 @@ def _listener(app: FastAPI) -> _Listener:
     return _Listener(
         uvicorn.Config(
             app,
-            http="httptools",
+            http=Protocol,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -136,7 +138,19 @@ def _announce(settings: Settings, api_socket: socket.socket, health_socket: sock
         health_port=health_socket.getsockname()[1],
         upstream=settings.photogpt_base_url,
         database="sqlite" if settings.sqlite_path else "postgresql",
-        callers="PHOTOGPT_API_KEY" if settings.photogpt_api_key else "their own keys",
-        callbacks="https, and http to loopback" if settings.on_loopback else "https",
+        callers=_callers(settings),
+        callbacks="https to public addresses" + (", http to loopback" if settings.callbacks_to_loopback else ""),
+        callbacks_allowed=settings.callback_allow or None,
+        egress_proxy=settings.egress_proxy,
         poll_interval=settings.poll_interval,
     )
+    if settings.callback_allow_metadata:
+        _log.warning("metadata_addresses_allowed", setting="GATEWAY_CALLBACK_ALLOW_METADATA")
+    if settings.mode == "gateway" and settings.photogpt_base_url.startswith("http://"):
+        _log.warning("upstream_without_tls", upstream=settings.photogpt_base_url)
+
+
+def _callers(settings: Settings) -> str:
+    if settings.open_to_this_machine:
+        return "anybody on this machine"
+    return "with GATEWAY_TOKEN" if settings.photogpt_api_key else "with their own PhotoGPT keys"

@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from service.domain.destinations import parse_allow_list
+
 _DEFAULT_SCHEDULE = "0,5,300,1800,7200,18000,36000,50400,72000,86400"
 SECRETS = frozenset(
     {
@@ -183,6 +185,10 @@ class Settings(BaseSettings):
             yield "PHOTOGPT_BASE_URL must be https://HOST[:PORT]/PATH (or http://), without query or fragment"
         if not self.database_url.startswith(("sqlite:///", "postgresql://")):
             yield "DATABASE_URL must begin with sqlite:/// or postgresql://"
+        try:
+            parse_allow_list(self.callback_allow)
+        except ValueError as wrong:
+            yield f"GATEWAY_CALLBACK_ALLOW: {wrong}".rstrip(".")
         if self.egress_proxy is not None and not _is_proxy(self.egress_proxy):
             yield "GATEWAY_EGRESS_PROXY must be http://HOST:PORT, without user, path or query"
 
@@ -216,6 +222,11 @@ class Settings(BaseSettings):
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return self.host == "localhost"
+
+    @property
+    def open_to_this_machine(self) -> bool:
+        """Whether callers send no credential: whoever can call is the tenant. Possible on loopback only."""
+        return self.photogpt_api_key is not None and not self.token
 
     @property
     def callbacks_to_loopback(self) -> bool:

@@ -16,7 +16,10 @@ _MOST = 1000
 
 
 class Waiters:
-    def __init__(self) -> None:
+    """`per_tenant`: how many of them one tenant may be; None: all."""
+
+    def __init__(self, per_tenant: int | None = None) -> None:
+        self._per_tenant = per_tenant
         self._waiting: dict[str, set[asyncio.Event]] = {}
         self._count = 0
         self.closed = False
@@ -29,6 +32,10 @@ class Waiters:
         """
         if self._count >= _MOST:
             raise TooManyWaiting(f"{_MOST} requests wait for news already; poll instead, or try again later.")
+        if self._per_tenant is not None and len(self._waiting.get(tenant_id, ())) >= self._per_tenant:
+            raise TooManyWaiting(
+                f"{self._per_tenant} of your requests wait for news already, which is the most; poll instead."
+            )
         woken = asyncio.Event()
         self._waiting.setdefault(tenant_id, set()).add(woken)
         self._count += 1

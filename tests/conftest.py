@@ -21,7 +21,10 @@ _CAMPAIGN = {
     "--deliveries": (50_000, "deliveries in the database whose query plans are looked at"),
     "--restarts": (3, "kill -9 of a gateway whose events are followed"),
     "--outage-events": (400, "events for a receiver that is down for three days"),
+    "--raw-requests": (1500, "connections with broken, cut off and endless HTTP"),
+    "--unknown-keys": (1000, "PhotoGPT keys that nobody knows, all at once"),
     "--bad-receivers": (10, "receivers of each bad kind at once"),
+    "--inputs": (500, "requests that schemathesis makes up, in each mode"),
 }
 
 

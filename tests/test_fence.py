@@ -72,3 +72,19 @@ def test_unix_sockets_are_let_through(tmp_path_factory: pytest.TempPathFactory) 
         server.bind(path)
         server.listen()
         client.connect(path)
+
+
+@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+@pytest.mark.parametrize("host", OUTSIDE)
+def test_an_event_loop_refuses_a_socket_of_the_callers(
+    loop_factory: type[asyncio.AbstractEventLoop], host: str
+) -> None:
+    """So does aiohttp connect."""
+
+    async def connect() -> None:
+        await asyncio.get_running_loop().sock_connect(sock, (host, 80))
+
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as sock:
+        sock.setblocking(False)
+        with asyncio.Runner(loop_factory=loop_factory) as runner, pytest.raises(OutsideLoopback):
+            runner.run(connect())

@@ -47,6 +47,9 @@ class Guarded:
 
     migrate = write
 
+    async def scrub(self) -> bool:
+        return await self.inner.scrub()
+
     async def close(self) -> None:
         await self.inner.close()
 

@@ -53,6 +53,7 @@ def test_each_set_holds_the_lower_one(lower: str, upper: str) -> None:
         ("simulator.txt", PYPROJECT["project"]["optional-dependencies"]["simulator"]),
         ("simulator.txt", GROUPS["build"]),
         ("dev.txt", GROUPS["dev"]),
+        ("audit.txt", GROUPS["audit"]),
     ],
 )
 def test_the_locks_fit_what_is_asked_for(lock: str, requirements: list[Any]) -> None:

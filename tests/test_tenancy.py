@@ -7,7 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
+from service.domain.errors import Unauthenticated
+from service.domain.secret import Secret
 from service.storage.tables import Tenant, Training
+from service.tenancy import Caller
 from tests.support import gateway as support
 from tests.support.gateway import KEY, MODEL, OTHER_KEY, Gateway, World
 
@@ -237,6 +240,18 @@ async def test_a_sidecar_with_a_token_lets_in_nobody_else(world: World, authoriz
             assert answer.json()["detail"] == "Send the gateway's token: Authorization: Bearer <GATEWAY_TOKEN>."
             assert TOKEN not in answer.text
             assert KEY not in answer.text
+
+
+async def test_a_credential_that_no_header_can_be_is_refused_like_any_other(world: World) -> None:
+    async with world.gateway(PHOTOGPT_API_KEY=KEY, GATEWAY_TOKEN=TOKEN) as gateway:
+        for credential in ("", "鍵", "\udcff", "\0", TOKEN + "\ud800"):
+            with pytest.raises(Unauthenticated):
+                gateway.components.tenancy.identify(credential)
+
+
+def test_a_callers_key_is_not_shown() -> None:
+    caller = Caller("ten_1", Secret(KEY))
+    assert KEY not in f"{caller} {caller!r}"
 
 
 async def test_a_sidecars_trainings_stay_its_own_when_its_key_changes(world: World) -> None:

@@ -1,5 +1,5 @@
-"""What is sealed opens for its own purpose, owner and master key, and for nothing else; what is signed is verified by
-the one public key that goes with the master key.
+"""What is sealed opens for its own purpose and owner and with its own keyset, and for nothing else; what is signed is
+verified by the one public key of the keyset. The keyset opens with its master key, also as the previous one.
 """
 
 from __future__ import annotations
@@ -7,16 +7,21 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import json
 import random
+import re
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.domain.errors import ConfigurationError
-from service.vault import SealBroken, Vault, new_master_key
+from service.vault import SealBroken, Vault, known_default, new_master_key
 
 MASTER_KEY = base64.b64encode(bytes(range(32))).decode()
 OTHER_MASTER_KEY = base64.b64encode(bytes(range(1, 33))).decode()
@@ -24,7 +29,24 @@ SECRET = "pk-live-0123456789abcdef"
 
 
 def vault(master_key: str = MASTER_KEY, seed: int = 1) -> Vault:
-    return Vault(master_key, random.Random(seed))
+    """One whose keyset goes with its master key: that of an earlier release."""
+    vault = Vault(master_key, random.Random(seed))
+    vault.unlock(None, sealed_before=sealed_before(master_key))
+    return vault
+
+
+def sealed_before(master_key: str) -> bytes:
+    """As an earlier release sealed: with keys derived from the master key (RFC 5869), and its id in front."""
+    key = base64.b64decode(master_key)
+    nonce = bytes(12)
+    ciphertext = AESGCM(derived(key, b"seal")).encrypt(nonce, SECRET.encode(), b"PhotoGPT key|ten_1")
+    return hashlib.sha256(key).digest()[:4] + nonce + ciphertext
+
+
+def derived(key: bytes, use: bytes) -> bytes:
+    return hmac.digest(
+        hmac.digest(bytes(32), key, hashlib.sha256), b"photogpt-webhooks/" + use + b"\x01", hashlib.sha256
+    )
 
 
 def seal(text: str = SECRET) -> bytes:
@@ -51,8 +73,8 @@ def test_it_opens_for_no_other_purpose_or_owner(purpose: str, owner: str) -> Non
         vault().open(seal(), purpose=purpose, owner=owner)
 
 
-def test_it_opens_with_no_other_master_key() -> None:
-    with pytest.raises(SealBroken, match="the PhotoGPT key was sealed with another master key"):
+def test_it_opens_with_no_other_keyset() -> None:
+    with pytest.raises(SealBroken, match="the PhotoGPT key was sealed with keys that this installation does not have"):
         vault(OTHER_MASTER_KEY).open(seal(), purpose="PhotoGPT key", owner="ten_1")
 
 
@@ -113,7 +135,7 @@ class TestFingerprint:
     def test_of_another_text_is_another(self, other: str) -> None:
         assert vault().fingerprint(other) != vault().fingerprint(SECRET)
 
-    def test_needs_the_master_key(self) -> None:
+    def test_needs_the_keyset(self) -> None:
         assert vault(OTHER_MASTER_KEY).fingerprint(SECRET) != vault().fingerprint(SECRET)
 
 
@@ -129,11 +151,10 @@ class TestSigningKey:
         assert vault().public_key_id == "whk_899bc5f9487eba0d"
 
     def test_is_derived_from_the_master_key_as_rfc_5869_says(self) -> None:
-        extracted = hmac.digest(bytes(32), base64.b64decode(MASTER_KEY), hashlib.sha256)
-        seed = hmac.digest(extracted, b"photogpt-webhooks/ed25519\x01", hashlib.sha256)
+        seed = derived(base64.b64decode(MASTER_KEY), b"ed25519")
         assert vault().public_key == Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
 
-    def test_needs_the_master_key(self) -> None:
+    def test_needs_the_keyset(self) -> None:
         assert vault(OTHER_MASTER_KEY).public_key != vault().public_key
         assert vault(OTHER_MASTER_KEY).public_key_id != vault().public_key_id
         assert vault(OTHER_MASTER_KEY).sign(b"data") != vault().sign(b"data")
@@ -157,7 +178,9 @@ class TestSigningKey:
 class TestMasterKey:
     @pytest.mark.parametrize("spelling", [MASTER_KEY, f"{MASTER_KEY}\n", f"  {MASTER_KEY}  "])
     def test_is_base64_of_32_bytes(self, spelling: str) -> None:
-        assert vault(spelling).open(seal(), purpose="PhotoGPT key", owner="ten_1") == SECRET
+        same = Vault(spelling, random.Random(1))
+        same.unlock(None, sealed_before=seal())
+        assert same.open(seal(), purpose="PhotoGPT key", owner="ten_1") == SECRET
 
     @pytest.mark.parametrize(
         "wrong",
@@ -176,11 +199,15 @@ class TestMasterKey:
         ],
     )
     def test_in_any_other_form_is_refused_without_repeating_it(self, wrong: str) -> None:
-        with pytest.raises(ConfigurationError) as refused:
-            vault(wrong)
-        assert str(refused.value) == (
-            "GATEWAY_MASTER_KEY must be base64 of 32 bytes; make one with `photogpt-webhooks keygen`."
-        )
+        for arguments, setting in (
+            ((wrong,), "GATEWAY_MASTER_KEY"),
+            ((MASTER_KEY, wrong), "GATEWAY_PREVIOUS_MASTER_KEY"),
+        ):
+            with pytest.raises(ConfigurationError) as refused:
+                Vault(arguments[0], random.Random(1), *arguments[1:])
+            assert str(refused.value) == (
+                f"{setting} must be base64 of 32 bytes; make one with `photogpt-webhooks keygen`."
+            )
 
     def test_a_new_one_is_random_and_works(self) -> None:
         rng = random.Random(1)
@@ -193,3 +220,184 @@ class TestMasterKey:
     def test_a_vault_shows_none_of_it(self) -> None:
         shown = repr(vault()) + str(vault())
         assert MASTER_KEY not in shown
+
+
+# --- the keyset ---
+
+
+def new_installation(master_key: str = MASTER_KEY, seed: int = 1) -> tuple[Vault, bytes]:
+    """A vault that was unlocked for the first time, and what it would have stored."""
+    one = Vault(master_key, random.Random(seed))
+    stored = one.unlock(None)
+    assert stored is not None
+    return one, stored
+
+
+def reopened(stored: bytes, master_key: str = MASTER_KEY, previous: str | None = None) -> Vault:
+    again = Vault(master_key, random.Random(9), previous)
+    assert again.unlock(stored) is None
+    return again
+
+
+def same_keys(one: Vault, other: Vault) -> bool:
+    text = other.open(one.seal(SECRET, purpose="p", owner="o"), purpose="p", owner="o")
+    return (text, one.fingerprint("x"), one.public_key, one.sign(b"x")) == (
+        SECRET,
+        other.fingerprint("x"),
+        other.public_key,
+        other.sign(b"x"),
+    )
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda locked: locked.seal("x", purpose="p", owner="o"),
+        lambda locked: locked.open(seal(), purpose="PhotoGPT key", owner="ten_1"),
+        lambda locked: locked.fingerprint("x"),
+        lambda locked: locked.sign(b"x"),
+        lambda locked: locked.public_key,
+        lambda locked: locked.public_key_id,
+    ],
+)
+def test_a_locked_vault_does_nothing(use: Callable[[Vault], object]) -> None:
+    with pytest.raises(RuntimeError, match="before it was unlocked"):
+        use(Vault(MASTER_KEY, random.Random(1)))
+
+
+class TestKeyset:
+    def test_is_random_and_owes_nothing_to_the_master_key(self) -> None:
+        made = [new_installation(seed=seed)[0] for seed in range(50)]
+        assert len({one.public_key for one in made}) == 50
+        assert len({one.fingerprint("x") for one in made}) == 50
+        assert not any(one.public_key == vault().public_key for one in made)
+
+    def test_opens_again_with_its_master_key(self) -> None:
+        one, stored = new_installation()
+        assert same_keys(one, reopened(stored))
+
+    def test_opens_with_its_master_key_as_the_previous_one(self) -> None:
+        one, stored = new_installation()
+        assert same_keys(one, reopened(stored, OTHER_MASTER_KEY, MASTER_KEY))
+
+    @pytest.mark.parametrize("previous", [None, base64.b64encode(bytes(32)).decode(), OTHER_MASTER_KEY])
+    def test_opens_with_no_other(self, previous: str | None) -> None:
+        _, stored = new_installation()
+        with pytest.raises(ConfigurationError, match="not the one that this database was sealed with"):
+            Vault(OTHER_MASTER_KEY, random.Random(1), previous).unlock(stored)
+
+    def test_sealed_anew_it_opens_with_the_new_master_key_alone(self) -> None:
+        one, stored = new_installation()
+        both = Vault(OTHER_MASTER_KEY, random.Random(2), MASTER_KEY)
+        assert not both.is_current(stored)
+        renewed = both.rewrapped(stored)
+        assert renewed is not None
+        assert both.is_current(renewed)
+        assert both.rewrapped(renewed) is None
+        assert same_keys(one, reopened(renewed, OTHER_MASTER_KEY))
+        with pytest.raises(ConfigurationError, match="not the one"):
+            reopened(renewed)
+
+    def test_keeps_what_a_later_release_put_into_it(self) -> None:
+        both = Vault(OTHER_MASTER_KEY, random.Random(2), MASTER_KEY)
+        _, stored = new_installation()
+        plain = json.loads(both._plain(stored)) | {"later": "more"}
+        renewed = both.rewrapped(Vault(MASTER_KEY, random.Random(3))._wrapped(json.dumps(plain).encode()))
+        assert renewed is not None
+        assert json.loads(both._plain(renewed)) == plain
+
+    def test_of_another_format_is_refused(self) -> None:
+        _, stored = new_installation()
+        one = Vault(MASTER_KEY, random.Random(2))
+        plain = json.loads(one._plain(stored)) | {"format": 2}
+        with pytest.raises(ConfigurationError, match="newer release"):
+            one.unlock(one._wrapped(json.dumps(plain).encode()))
+
+    def test_one_altered_bit_is_refused(self) -> None:
+        _, stored = new_installation()
+        for bit in range(8 * len(stored)):
+            altered = (int.from_bytes(stored) ^ (1 << bit)).to_bytes(len(stored))
+            with pytest.raises(ConfigurationError, match=r"damaged|not the one"):
+                Vault(MASTER_KEY, random.Random(1)).unlock(altered)
+
+    def test_is_nowhere_plain(self) -> None:
+        _, stored = new_installation()
+        keys = json.loads(Vault(MASTER_KEY, random.Random(1))._plain(stored))
+        for key in (keys["pepper"], keys["ed25519"], *keys["data_keys"].values()):
+            assert key.encode() not in stored
+            assert base64.b64decode(key) not in stored
+
+
+class TestEarlierRelease:
+    def test_what_it_sealed_opens(self) -> None:
+        for one in (vault(), reopened(self.stored())):
+            assert one.open(sealed_before(MASTER_KEY), purpose="PhotoGPT key", owner="ten_1") == SECRET
+
+    def test_tenants_keep_their_ids_and_receivers_their_public_key(self) -> None:
+        assert vault().fingerprint("pgpt-key") == "381cdfe8c89a53a0d080719ae1b1db02"
+        assert vault().public_key_id == "whk_899bc5f9487eba0d"
+
+    def test_it_opens_what_is_sealed_now_while_both_run(self) -> None:
+        sealed = vault().seal(SECRET, purpose="PhotoGPT key", owner="ten_1")
+        key = base64.b64decode(MASTER_KEY)
+        assert sealed[:4] == hashlib.sha256(key).digest()[:4]
+        opened = AESGCM(derived(key, b"seal")).decrypt(sealed[4:16], sealed[16:], b"PhotoGPT key|ten_1")
+        assert opened.decode() == SECRET
+
+    def test_upgraded_with_a_new_master_key_its_keys_are_those_of_the_previous(self) -> None:
+        both = Vault(OTHER_MASTER_KEY, random.Random(1), MASTER_KEY)
+        stored = both.unlock(None, sealed_before=sealed_before(MASTER_KEY))
+        assert stored is not None
+        assert same_keys(vault(), both)
+        assert same_keys(vault(), reopened(stored, OTHER_MASTER_KEY))
+
+    def test_upgraded_with_another_master_key_alone_is_refused(self) -> None:
+        with pytest.raises(ConfigurationError, match="not the one that this database was sealed with"):
+            Vault(OTHER_MASTER_KEY, random.Random(1)).unlock(None, sealed_before=sealed_before(MASTER_KEY))
+
+    @staticmethod
+    def stored() -> bytes:
+        stored = Vault(MASTER_KEY, random.Random(1)).unlock(None, sealed_before=sealed_before(MASTER_KEY))
+        assert stored is not None
+        return stored
+
+
+# --- keys that everybody knows ---
+
+_TEXT = "0123456789abcdef0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        bytes(32),
+        b"\xff" * 32,
+        b"A" * 32,
+        bytes(range(32)),
+        bytes(range(32))[::-1],
+        bytes(range(1, 33)),
+        bytes(range(0, 64, 2)),
+        b"\x01\x02" * 16,
+        bytes(range(200, 216)) * 2,
+        _TEXT.encode(),
+        b"changeme-changeme-changeme-chang",
+        b"this is a secret of 32 bytes !!!",
+        base64.b64decode("changeMe" + "Xk3vQ9" * 5 + "abcd0="[:6], validate=False)[:32].ljust(32, b"\x07"),
+        base64.b64decode("ReplaceMeWithYourOwnKeyGdT8kPq2LxV5nZ7cBwM4="),
+    ],
+)
+def test_an_example_is_known(key: bytes) -> None:
+    assert known_default(base64.b64encode(key).decode())
+
+
+def test_no_key_that_keygen_makes_is_taken_for_an_example() -> None:
+    rng = random.Random(20261123)
+    assert [key for key in (new_master_key(rng) for _ in range(20_000)) if known_default(key)] == []
+
+
+def test_every_master_key_in_what_we_ship_is_an_example() -> None:
+    root = Path(__file__).parents[1]
+    files = [root / "README.md", *(root / "deploy").rglob("*"), *(root / "docs").rglob("*.md")]
+    spelled = re.compile(r"MASTER_KEY\"?\s*[:=]\s*\"?([A-Za-z0-9+/]{43}=)")
+    found = [key for path in files if path.is_file() for key in spelled.findall(path.read_text(encoding="utf-8"))]
+    assert [key for key in found if not known_default(key)] == []

@@ -100,3 +100,18 @@ async def test_a_thousand_of_all_tenants_are_the_most() -> None:
         assert "1000" in str(refused.value)
     with waiters.listening(MINE):
         assert waiters._count == 1
+
+
+async def test_one_tenant_takes_no_more_than_its_share() -> None:
+    waiters = Waiters(per_tenant=3)
+    with ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(waiters.listening(MINE))
+        with pytest.raises(TooManyWaiting) as refused, waiters.listening(MINE):
+            pass
+        assert str(refused.value).startswith("3 of your requests")
+        with waiters.listening(THEIRS):
+            assert waiters._count == 4
+    assert (waiters._waiting, waiters._count) == ({}, 0)
+    with waiters.listening(MINE):
+        pass

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MOST_BYTES = 64 * 1024
 MOST_SECONDS = 30.0
 _DEEPEST = 32
+_DESCRIBING = frozenset({b"content-length", b"content-type", b"content-encoding"})
 _LARGEST_INTEGER = 2**63 - 1  # SQLite's and PostgreSQL's largest
 
 
@@ -29,18 +30,18 @@ class NotStrictJson(ValueError):
 
 
 class BodyGuard:
-    """ASGI middleware for the paths below `prefix`."""
+    """ASGI middleware for every path: no body, wanted or not, is waited for without end."""
 
-    def __init__(self, app: ASGIApp, prefix: str) -> None:
+    def __init__(self, app: ASGIApp, most_seconds: float = MOST_SECONDS) -> None:
         self._app = app
-        self._prefix = prefix
+        self._most_seconds = most_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith(self._prefix):
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        body = await self._take(headers, receive)
+        headers = _of_the_body(scope)
+        body = await self._take(headers.get(b"content-length", b"0"), receive)
         refusal = body if isinstance(body, Response) else _refuse(headers, body)
         if refusal is not None:
             # What is left of the request is not worth reading; the connection ends with the answer.
@@ -49,40 +50,60 @@ class BodyGuard:
         elif isinstance(body, bytes):
             await self._app(scope, _replay(body, receive), send)
 
-    async def _take(self, headers: dict[str, str], receive: Receive) -> bytes | Response | None:
+    async def _take(self, length: bytes, receive: Receive) -> bytes | Response | None:
         """The whole body, a problem, or None when the caller is gone."""
-        too_large = problem(413, "body_too_large", f"A request body has at most {MOST_BYTES} bytes.")
-        length = headers.get("content-length", "0")
-        if length.isascii() and length.isdigit() and int(length[:12]) > MOST_BYTES:
-            return too_large
+        if length.isdigit() and int(length[:12]) > MOST_BYTES:
+            return _too_large()
         body = bytearray()
         try:
-            async with asyncio.timeout(MOST_SECONDS):
+            async with asyncio.timeout(self._most_seconds):
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
                         return None
                     body += message.get("body", b"")
                     if len(body) > MOST_BYTES:
-                        return too_large
+                        return _too_large()
                     if not message.get("more_body", False):
                         return bytes(body)
         except TimeoutError:
-            return problem(408, "request_timeout", f"The request did not arrive within {MOST_SECONDS:g} seconds.")
+            return problem(408, "request_timeout", f"The request did not arrive within {self._most_seconds:g} seconds.")
 
 
-def _refuse(headers: dict[str, str], body: bytes | None) -> Response | None:
+def _of_the_body(scope: Scope) -> dict[bytes, bytes]:
+    """The headers that describe it; one that is given twice as a list, as RFC 9110 has it."""
+    found: dict[bytes, bytes] = {}
+    for name, value in scope["headers"]:
+        if name in _DESCRIBING:
+            found[name] = found[name] + b", " + value if name in found else value
+    return found
+
+
+def _too_large() -> Response:
+    return problem(413, "body_too_large", f"A request body has at most {MOST_BYTES} bytes.")
+
+
+def _refuse(headers: dict[bytes, bytes], body: bytes | None) -> Response | None:
     if not body:
         return None
-    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json" or headers.get("content-encoding", "identity").lower() != "identity":
-        detail = "Send JSON, uncompressed, with Content-Type: application/json."
+    encoding = headers.get(b"content-encoding", b"identity").lower()
+    if encoding != b"identity" or not _is_json(headers.get(b"content-type", b"").lower()):
+        detail = "Send JSON in UTF-8, uncompressed, with Content-Type: application/json."
         return problem(415, "unsupported_media_type", detail)
     try:
         strict_json(body)
     except NotStrictJson as reason:
         return problem(400, "malformed_json", f"The body is not valid JSON: {reason}.")
     return None
+
+
+def _is_json(content_type: bytes) -> bool:
+    """Parameters mean nothing in JSON (RFC 8259), but another charset means that it is not ours to read."""
+    media_type, *parameters = content_type.split(b";")
+    if media_type.strip() != b"application/json":
+        return False
+    named = (parameter.partition(b"=") for parameter in parameters)
+    return all(value.strip().strip(b'"') == b"utf-8" for name, _, value in named if name.strip() == b"charset")
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

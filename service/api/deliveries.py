@@ -25,7 +25,10 @@ router = APIRouter(prefix="/v1/deliveries", tags=["Deliveries"])
 
 
 @router.get(
-    "", response_model=Page[DeliveryOut], summary="List deliveries, newest first", responses=problems(401, 422, 503)
+    "",
+    response_model=Page[DeliveryOut],
+    summary="List deliveries, newest first",
+    responses=problems(401, 422, 429, 503),
 )
 async def list_deliveries(
     parts: Parts,
@@ -51,7 +54,7 @@ async def list_deliveries(
     "/{delivery_id}",
     response_model=DeliveryOut,
     summary="Read a delivery with its attempts",
-    responses=problems(401, 404, 503),
+    responses=problems(401, 404, 429, 503),
 )
 async def get_delivery(delivery_id: str, parts: Parts, caller: Authenticated) -> Response:
     return JSONResponse(await _read(parts, caller, delivery_id))
@@ -64,7 +67,7 @@ async def get_delivery(delivery_id: str, parts: Parts, caller: Authenticated) ->
     summary="Send a delivery again",
     description="Now, with the same `webhook-id` and body; if that fails, by the schedule from its beginning. One that "
     "is pending is only made due.",
-    responses=problems(401, 404, 409, 503),
+    responses=problems(401, 404, 409, 429, 503),
 )
 async def retry_delivery(delivery_id: str, parts: Parts, caller: Authenticated) -> Response:
     if not looks_like_id(delivery_id):

@@ -29,7 +29,10 @@ _LONGEST_IDEMPOTENCY_KEY = 255
 _ID = re.compile(r"[a-z]{3}_[0-9a-z]{26}")
 
 
-def _components(request: Request) -> Components:
+# Coroutines all of them: FastAPI would run a plain function in a thread, each for each request.
+
+
+async def _components(request: Request) -> Components:
     components: Components = request.app.state.components
     return components
 
@@ -37,14 +40,25 @@ def _components(request: Request) -> Components:
 Parts = Annotated[Components, Depends(_components)]
 
 
-def _caller(parts: Parts, bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]) -> Caller:
-    return parts.tenancy.identify(bearer.credentials if bearer else None)
+async def _caller(parts: Parts, bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]) -> Caller:
+    caller = parts.tenancy.identify(bearer.credentials if bearer else None)
+    parts.tenancy.pace(caller)
+    return caller
 
 
 Authenticated = Annotated[Caller, Depends(_caller)]
 
 
-async def _listening(parts: Parts, caller: Authenticated) -> AsyncIterator[asyncio.Event]:
+async def _admitted(parts: Parts, caller: Authenticated) -> Caller:
+    await parts.tenancy.admit(caller)
+    return caller
+
+
+# For what a key that PhotoGPT does not know must not have of us: open connections, calls to other machines.
+Admitted = Annotated[Caller, Depends(_admitted)]
+
+
+async def _listening(parts: Parts, caller: Admitted) -> AsyncIterator[asyncio.Event]:
     with parts.waiters.listening(caller.tenant_id) as woken:
         yield woken
 
@@ -64,7 +78,7 @@ async def quiet(woken: asyncio.Event, seconds: float) -> None:
             await woken.wait()
 
 
-def _idempotency_key(
+async def _idempotency_key(
     idempotency_key: Annotated[
         str | None, Header(description="Any text of yours; the same request with it is answered once, for 24 h.")
     ] = None,
@@ -91,7 +105,7 @@ class PageAsked:
     before: str | None
 
 
-def _page(
+async def _page(
     limit: Annotated[int, Query(ge=1, le=100, description="Items on a page.")] = 50,
     cursor: Annotated[str | None, Query(max_length=200, description="`next_cursor` of the page before.")] = None,
 ) -> PageAsked:

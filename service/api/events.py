@@ -59,7 +59,7 @@ async def _begin(
     summary="List events, oldest first",
     description="Read on with `after` = `next_cursor`, also when `has_more` is false: what happens later comes then. "
     "No event is skipped, whenever its transaction commits. Kept for 30 days.",
-    responses=problems(401, 422, 503),
+    responses=problems(401, 422, 429, 503),
 )
 async def list_events(
     parts: Parts,
@@ -82,7 +82,7 @@ async def list_events(
     description="Server-sent events: `id` is a cursor, `event` the type, `data` the event. Begins after "
     "`Last-Event-ID` or `after`, without both with the next event. Ends when the gateway restarts: connect again with "
     "`Last-Event-ID`.",
-    responses=problems(401, 422, 429, 503),
+    responses=problems(401, 403, 422, 429, 503),
 )
 async def stream_events(
     parts: Parts,
@@ -105,7 +105,9 @@ async def stream_events(
             await quiet(woken, LOOK_SECONDS)
 
 
-@router.get("/{event_id}", response_model=StoredEventOut, summary="Read an event", responses=problems(401, 404, 503))
+@router.get(
+    "/{event_id}", response_model=StoredEventOut, summary="Read an event", responses=problems(401, 404, 429, 503)
+)
 async def get_event(event_id: str, parts: Parts, caller: Authenticated) -> Response:
     row = None
     if looks_like_id(event_id):

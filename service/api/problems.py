@@ -8,11 +8,12 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import iter_route_contexts
+from fastapi.routing import RouteContext, iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.routing import Match
 
+from service.api.safe_headers import with_safe_headers
 from service.domain.errors import (
     Conflict,
     GatewayError,
@@ -144,18 +145,25 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _defect(_request: Request, _error: Exception) -> JSONResponse:
-    # The framework logs the traceback; the caller learns nothing of our inside.
-    return problem(500, "internal_error", "Something went wrong on our side.")
+    # The framework logs the traceback; the caller learns nothing of our inside. Here no middleware is round it.
+    answer = problem(500, "internal_error", "Something went wrong on our side.")
+    answer.raw_headers[:] = with_safe_headers(answer.raw_headers)
+    return answer
 
 
 def _allowed(request: Request) -> list[str]:
     """The methods of all routes on this path: the framework names only those of the first."""
-    methods: set[str] = set()
     # `app.routes` alone would not do: included routers are there as one route each, without methods.
-    for route in iter_route_contexts(request.app.routes):
-        if route.matches(request.scope)[0] is not Match.NONE:
-            methods |= route.methods or set()
-    return sorted(methods)
+    routes = [route for route in iter_route_contexts(request.app.routes) if _matches(route, request)]
+    # `/test` is a path of its own, although `/{endpoint_id}` would match it, too.
+    fewest = min((str(route.path).count("{") for route in routes), default=0)
+    methods = {method for route in routes if str(route.path).count("{") == fewest for method in route.methods or ()}
+    # No route at all matches below what is mounted, which is the files of the documentation.
+    return sorted(methods or {"GET", "HEAD"})
+
+
+def _matches(route: RouteContext, request: Request) -> bool:
+    return route.matches(request.scope)[0] is not Match.NONE
 
 
 def _field(pointer: str, detail: str) -> dict[str, str]:

@@ -67,7 +67,7 @@ async def start_training(
     "",
     response_model=Page[TrainingOut],
     summary="List trainings, newest first",
-    responses=problems(401, 422, 503),
+    responses=problems(401, 422, 429, 503),
 )
 async def list_trainings(
     parts: Parts,
@@ -121,7 +121,7 @@ async def get_training(
     response_model=TrainingOut,
     summary="Stop watching a training",
     description="PhotoGPT offers no cancel: the training there goes on, but you hear nothing more of it.",
-    responses=problems(401, 404, 409, 503),
+    responses=problems(401, 404, 409, 429, 503),
 )
 async def cancel_training(training_id: str, parts: Parts, caller: Authenticated) -> Response:
     if not looks_like_id(training_id):

@@ -19,7 +19,6 @@ from service.api.endpoint_schemas import (
 )
 from service.api.responses import problems
 from service.api.schemas import EndpointOut, Page
-from service.domain.egress import canonical_callback_url
 from service.domain.errors import NotFound
 from service.domain.subscription import check_secret, checked_headers
 from service.storage.database import UnitOfWork
@@ -50,7 +49,7 @@ async def create_endpoint(body: EndpointIn, parts: Parts, caller: Authenticated,
     "",
     response_model=Page[EndpointOut],
     summary="List webhook endpoints, newest first",
-    responses=problems(401, 422, 503),
+    responses=problems(401, 422, 429, 503),
 )
 async def list_endpoints(parts: Parts, caller: Authenticated, page: Paging) -> Response:
     rows = await parts.database.read(
@@ -63,7 +62,7 @@ async def list_endpoints(parts: Parts, caller: Authenticated, page: Paging) -> R
     "/{endpoint_id}",
     response_model=EndpointOut,
     summary="Read a webhook endpoint",
-    responses=problems(401, 404, 503),
+    responses=problems(401, 404, 429, 503),
 )
 async def get_endpoint(endpoint_id: str, parts: Parts, caller: Authenticated) -> Response:
     _check_id(endpoint_id)
@@ -79,7 +78,7 @@ async def get_endpoint(endpoint_id: str, parts: Parts, caller: Authenticated) ->
     summary="Change, pause or resume a webhook endpoint",
     description="Only the fields that are sent change. While it is paused its events wait, and are sent when it is "
     "active again. One that was disabled is active again, too; send what failed meanwhile with `recover`.",
-    responses=problems(400, 401, 404, 408, 413, 415, 422, 503),
+    responses=problems(400, 401, 404, 408, 413, 415, 422, 429, 503),
 )
 async def change_endpoint(endpoint_id: str, body: EndpointChangeIn, parts: Parts, caller: Authenticated) -> Response:
     _check_id(endpoint_id)
@@ -91,7 +90,7 @@ async def change_endpoint(endpoint_id: str, body: EndpointChangeIn, parts: Parts
     status_code=204,
     summary="Delete a webhook endpoint",
     description="Nothing more is sent there, what waits included. Its deliveries stay listed.",
-    responses=problems(401, 404, 503),
+    responses=problems(401, 404, 429, 503),
 )
 async def delete_endpoint(endpoint_id: str, parts: Parts, caller: Authenticated) -> Response:
     _check_id(endpoint_id)
@@ -104,7 +103,7 @@ async def delete_endpoint(endpoint_id: str, parts: Parts, caller: Authenticated)
     response_model=EndpointSecretOut,
     summary="Give a webhook endpoint a new secret",
     description="Both secrets sign for `overlap_hours`, so that the receiver can change over without a refusal.",
-    responses=problems(400, 401, 404, 408, 413, 415, 422, 503),
+    responses=problems(400, 401, 404, 408, 413, 415, 422, 429, 503),
 )
 async def rotate_endpoint_secret(
     endpoint_id: str, parts: Parts, caller: Authenticated, body: EndpointRotateIn | None = None
@@ -122,7 +121,7 @@ async def rotate_endpoint_secret(
     response_model=TrialOut,
     summary="Send a test event to a webhook endpoint",
     description="One `webhook.test` event by the same path as any other, now; the answer says what came of it.",
-    responses=problems(401, 404, 503),
+    responses=problems(401, 404, 429, 503),
 )
 async def send_test_event(endpoint_id: str, parts: Parts, caller: Authenticated) -> Response:
     _check_id(endpoint_id)
@@ -137,13 +136,14 @@ async def send_test_event(endpoint_id: str, parts: Parts, caller: Authenticated)
     responses=problems(400, 401, 403, 408, 413, 415, 422, 429, 503),
 )
 async def send_test_event_to_url(body: UrlTestIn, parts: Parts, caller: Authenticated) -> Response:
-    url = canonical_callback_url(body.url, pointer="/url", http_to_loopback=parts.settings.on_loopback)
+    url = parts.guard.canonical(body.url, "/url")
     if body.secret is not None:
         check_secret(body.secret, pointer="/secret")
     headers = checked_headers(body.headers, pointer="/headers")
-    # Also for a secret that is given: who may make us call a URL is whoever PhotoGPT knows.
+    # Also for a secret that is given: whom we call a URL for is who PhotoGPT knows.
     secret = await parts.tenancy.signing_secret(caller)
-    return JSONResponse(await parts.webhooks.trial.url(url, body.secret or secret, headers))
+    await parts.guard.check(url, "/url")
+    return JSONResponse(await parts.webhooks.trial.url(caller, url, body.secret or secret, headers))
 
 
 @router.post(
@@ -154,7 +154,7 @@ async def send_test_event_to_url(body: UrlTestIn, parts: Parts, caller: Authenti
     description="A job: what was given up, or waits for its next attempt, is sent again, with the same `webhook-id`. "
     "With `dry_run` it is only counted.",
     responses=problems(
-        *(400, 401, 404, 408, 409, 413, 415, 422, 503),
+        *(400, 401, 404, 408, 409, 413, 415, 422, 429, 503),
         others={200: {"model": RecoveryCountOut, "description": "Counted, nothing else."}},
     ),
 )
@@ -175,7 +175,7 @@ async def recover(
     "/{endpoint_id}/recoveries/{recovery_id}",
     response_model=RecoveryOut,
     summary="Read a recovery",
-    responses=problems(401, 404, 503),
+    responses=problems(401, 404, 429, 503),
 )
 async def get_recovery(endpoint_id: str, recovery_id: str, parts: Parts, caller: Authenticated) -> Response:
     def read(unit: UnitOfWork) -> dict[str, object]:

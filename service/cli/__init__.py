@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from service.cli import client, deliveries, demo, endpoints, gateway, listen, simulate
+from service.cli import client, deliveries, demo, endpoints, gateway, keys, listen, simulate
 from service.cli.terminal import CommandFailed, complain
 from service.domain.errors import ConfigurationError, GatewayError
 
@@ -22,6 +22,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 gateway.register(app)
+keys.register(app)
 client.register(app)
 app.add_typer(deliveries.app)
 app.add_typer(endpoints.app)

@@ -21,17 +21,29 @@ _WATCH_SECONDS = 1.0
 _ID_WIDTH = 30
 _TIMEOUT_SECONDS = 75.0  # a train request waits for two calls to PhotoGPT, 30 s each
 
+
+def _from_the_environment(ctx: typer.Context, parameter: typer.CallbackParam, given: str | None) -> str | None:
+    source = ctx.get_parameter_source(parameter.name or "")
+    if source is not None and source.name == "COMMANDLINE":
+        raise typer.BadParameter(
+            "A command line can be read by everybody on this machine: set GATEWAY_TOKEN or PHOTOGPT_API_KEY instead."
+        )
+    return given
+
+
 Gateway = Annotated[
-    str, typer.Option("--gateway", envvar="GATEWAY_URL", help="Base URL of the gateway.", show_envvar=True)
+    str,
+    typer.Option(
+        "--gateway",
+        envvar="GATEWAY_URL",
+        help="Base URL of the gateway. GATEWAY_TOKEN, or else PHOTOGPT_API_KEY, is what to authenticate with.",
+        show_envvar=True,
+    ),
 ]
 Credential = Annotated[
     str | None,
-    typer.Option(
-        "--key",
-        envvar=["GATEWAY_TOKEN", "PHOTOGPT_API_KEY"],
-        help="What to authenticate with; better in the environment than on the command line.",
-        show_envvar=True,
-    ),
+    # No option at all would be a parameter of every command that nothing fills.
+    typer.Option("--key", envvar=["GATEWAY_TOKEN", "PHOTOGPT_API_KEY"], hidden=True, callback=_from_the_environment),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.")]
 Limit = Annotated[int, typer.Option(min=1, max=100, help="At most so many, the newest.")]

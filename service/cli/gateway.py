@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -12,8 +13,10 @@ from typing import Annotated, Any
 import typer
 import yaml
 
+from service.cli.keys import secret_values, under_previous_key
 from service.cli.terminal import CommandFailed, err, out, warn
 from service.domain.errors import ConfigurationError, GatewayError, StorageUnavailable, UpstreamRefused
+from service.domain.secret import Secret
 from service.environment import load_settings, unknown_variables
 from service.settings import Settings
 
@@ -28,12 +31,17 @@ def serve() -> None:
     # As process 1 of a container nobody else ends us, and what follows takes a second or two to import.
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
     from service.server import serve as run
-    from service.telemetry.logging import configure_logging
+    from service.telemetry.logging import configure_logging, log_what_nobody_catches
+    from service.telemetry.masking import mask_values
 
+    # A core dump would hold every key that is in memory.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     settings = load_settings()
+    mask_values(secret_values(settings))
     for name in unknown_variables():
         warn(f"{name} is set, but there is no such setting.")
     configure_logging(settings.log_level, human=sys.stderr.isatty())
+    log_what_nobody_catches()
     try:
         run(settings)
     except StorageUnavailable as unavailable:
@@ -131,10 +139,12 @@ async def _examine(settings: Settings, *, ask_upstream: bool) -> list[str]:
         await components.database.check()
     except StorageUnavailable as unavailable:
         findings.append(f"DATABASE_URL: the database does not take a transaction: {unavailable.__cause__}")
+    else:
+        findings += await under_previous_key(components)
     key = settings.photogpt_api_key
     if ask_upstream and key is not None:
         try:
-            await components.photogpt.check_key(key.get_secret_value())
+            await components.photogpt.check_key(Secret(key.get_secret_value()))
         except UpstreamRefused as refused:
             findings.append(f"PHOTOGPT_API_KEY: PhotoGPT refuses it (HTTP {refused.status}): set a valid key.")
         except GatewayError as unreachable:

@@ -7,6 +7,8 @@ from typing import Any
 
 from rich.console import Console
 
+from service.telemetry.masking import without_values
+
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -30,4 +32,4 @@ def print_json(value: Any) -> None:
 
 
 def _escaped(message: str) -> str:
-    return " ".join(message.split()).replace("[", r"\[")
+    return without_values(" ".join(message.split())).replace("[", r"\[")

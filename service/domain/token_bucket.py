@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass, field
 
 # After `seconds_until` a token may be there but for the rounding of floats: who waited must not wait again for that.
@@ -40,3 +41,23 @@ class TokenBucket:
         passed = 0.0 if self._at is None else max(0.0, now - self._at)
         self._at = now
         self._tokens = min(self.burst, self._tokens + passed * self.rate)
+
+
+class TokenBuckets:
+    """A bucket for each name. Only `most` are kept: of one that is forgotten, a full one is made."""
+
+    def __init__(self, rate: float, burst: float, *, most: int = 10_000) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._most = most
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
+
+    def take(self, name: str, now: float) -> float:
+        """Take a token of this name's: 0, or if there is none the seconds until there is."""
+        bucket = self._buckets.get(name)
+        if bucket is None:
+            bucket = self._buckets[name] = TokenBucket(self._rate, self._burst)
+            if len(self._buckets) > self._most:
+                self._buckets.popitem(last=False)
+        self._buckets.move_to_end(name)
+        return 0.0 if bucket.take(1, now) else bucket.seconds_until(1, now)

@@ -15,7 +15,7 @@ from typing import Any
 from service.domain.backoff import parse_retry_after
 from service.domain.text import printable
 from service.domain.training import KeyRefused, ModelNotFound, Observation, Seen, Throttled, Unreadable
-from service.outbound import Answer
+from service.outbound.exchange import Answer
 
 _LONGEST_MESSAGE = 500
 _LONGEST_STATUS = 64

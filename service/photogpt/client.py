@@ -9,8 +9,9 @@ from service.clock import Clock
 from service.crashpoints import CrashPoint, reached
 from service.domain.backoff import LONGEST_POLL_WAIT
 from service.domain.errors import UpstreamRefused, UpstreamUnreachable
+from service.domain.secret import Secret
 from service.domain.training import Observation, Seen, Unreadable
-from service.outbound import Answer, NoAnswer, Outbound
+from service.outbound.exchange import Answer, NoAnswer, Outbound
 from service.photogpt.answers import (
     NotReached,
     Refused,
@@ -24,6 +25,9 @@ from service.photogpt.answers import (
 
 # Cloudflare refuses some libraries' default agents with its error 1010 (photogpt-facts 1).
 _USER_AGENT = "photogpt-webhooks/0.1"
+_MASK = "***"
+# So many characters of a key are a part of it, and no coincidence.
+_TELLING = 4
 
 
 class PhotoGPT:
@@ -35,12 +39,12 @@ class PhotoGPT:
         self._triggers = triggers
         self._clock = clock
 
-    async def poll(self, key: str, model_id: str) -> Seen:
+    async def poll(self, key: Secret, model_id: str) -> Seen:
         """What the model says now; whatever goes wrong is a value that says nothing about the model."""
         seen, _ = await self._read_model(key, model_id)
         return seen
 
-    async def baseline(self, key: str, model_id: str) -> Observation:
+    async def baseline(self, key: Secret, model_id: str) -> Observation:
         """The model before it is triggered, which also shows that key and model are good.
 
         Raises UpstreamRefused with PhotoGPT's status and words, or UpstreamUnreachable: either way nothing was
@@ -51,7 +55,7 @@ class PhotoGPT:
             return seen
         raise self._refusal(seen, answer, "the model", key)
 
-    async def check_key(self, key: str) -> None:
+    async def check_key(self, key: Secret) -> None:
         """Raises UpstreamRefused or UpstreamUnreachable unless PhotoGPT accepts the key."""
         try:
             answer = await self._reads.send("GET", f"{self._base_url}/models", _headers(key))
@@ -60,7 +64,7 @@ class PhotoGPT:
         if not says_ok(answer):
             raise self._refusal(model_reading(answer, "", self._clock.now()), answer, "the key", key)
 
-    async def trigger(self, key: str, model_id: str) -> TriggerResult:
+    async def trigger(self, key: Secret, model_id: str) -> TriggerResult:
         """Start the training, once: at PhotoGPT this is a GET with a side effect, so it is never repeated."""
         headers = {**_headers(key), "cache-control": "no-store"}
         try:
@@ -76,14 +80,16 @@ class PhotoGPT:
         await self._reads.close()
         await self._triggers.close()
 
-    async def _read_model(self, key: str, model_id: str) -> tuple[Seen, Answer | None]:
+    async def _read_model(self, key: Secret, model_id: str) -> tuple[Seen, Answer | None]:
         try:
             answer = await self._reads.send("GET", self._model_url(model_id), _headers(key))
         except NoAnswer as failure:
             return Unreadable(str(failure), outage=True), None
         return model_reading(answer, model_id, self._clock.now()), answer
 
-    def _refusal(self, seen: Seen, answer: Answer | None, what: str, key: str) -> UpstreamRefused | UpstreamUnreachable:
+    def _refusal(
+        self, seen: Seen, answer: Answer | None, what: str, key: Secret
+    ) -> UpstreamRefused | UpstreamUnreachable:
         """Why a caller who waits can't have what it wants: PhotoGPT's own refusal, or that it can't be asked now."""
         refused = None if answer is None else reading_refused(answer, self._clock.now())
         if refused is not None:
@@ -99,15 +105,21 @@ class PhotoGPT:
         return f"{self._base_url}/models/{quote(model_id, safe='')}"
 
 
-def _headers(key: str) -> dict[str, str]:
+def _headers(key: Secret) -> dict[str, str]:
     return {
-        "authorization": f"Bearer {key}",
+        "authorization": f"Bearer {key.reveal()}",
         "api-version": "1",  # needed on every request (docs/getting-started)
         "accept": "application/json",
         "user-agent": _USER_AGENT,
     }
 
 
-def _masked(message: str, key: str) -> str:
+def _masked(message: str, key: Secret) -> str:
     """PhotoGPT's words are stored, shown and sent on: a key that it repeats in them must not be."""
-    return message.replace(key, "***")
+    text = key.reveal()
+    message = message.replace(text, _MASK)
+    # Its words are cut to a length, which may be inside the key.
+    for length in range(len(text) - 1, _TELLING - 1, -1):
+        if message.endswith(text[:length]):
+            return message[:-length] + _MASK
+    return message

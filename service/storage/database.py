@@ -24,6 +24,7 @@ from service.storage.events import Events
 from service.storage.history import History
 from service.storage.idempotency import Idempotency
 from service.storage.insert import insert_if_new
+from service.storage.keysets import Keysets
 from service.storage.outbox import News, Outbox
 from service.storage.postgres import Postgres
 from service.storage.sqlite import Sqlite
@@ -53,6 +54,7 @@ class UnitOfWork:
         self.endpoints = Endpoints(session)
         self.history = History(session)
         self.tenants = Tenants(session)
+        self.keysets = Keysets(session)
         self.idempotency = Idempotency(session)
         self.session = session
 
@@ -78,6 +80,8 @@ class Runner(Protocol):
     async def read(self, work: Callable[[Connection], T]) -> T: ...
 
     async def migrate(self, work: Callable[[Connection], T]) -> T: ...
+
+    async def scrub(self) -> bool: ...
 
     async def close(self) -> None: ...
 
@@ -144,6 +148,11 @@ class Database:
     async def beat(self, now: datetime) -> None:
         """Raise StorageUnavailable unless the database can be written: a full disk shows in nothing less."""
         await self.transaction(lambda unit: unit.beat(now))
+
+    async def scrub(self) -> bool:
+        """Have nothing in the files that was erased or replaced, so far as that is ours; False: try again later."""
+        with _blaming_the_database():
+            return await self._runner.scrub()
 
     async def close(self) -> None:
         await self._runner.close()

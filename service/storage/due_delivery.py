@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
 
-from service.storage.claim import within_room
 from service.storage.tables import Attempt, Callback, Delivery, Tenant, WebhookEndpoint
 
 
@@ -54,36 +54,59 @@ class SendLimits:
 
     `busy` are deliveries that this process attempts now: no jump of the clock makes it attempt them twice at once.
     `rooms`: how many more attempts each known host may have, `others` each other one; `crowded`: one of them has none
-    for now. `retries`: how many of the claimed may have been attempted before.
+    for now. `tenants` and `per_tenant` are the same for those whose deliveries they are. `retries`: how many of the
+    claimed may have been attempted before.
     """
 
     busy: Collection[str] = ()
     rooms: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     others: int | None = None
     crowded: bool = False
+    tenants: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    per_tenant: int | None = None
     retries: int | None = None
 
     @property
     def full(self) -> list[str]:
         return [host for host, room in self.rooms.items() if room <= 0]
 
-    def fitting(self, due: Sequence[tuple[str, str, int]]) -> list[str]:
-        """Of `(id, host, attempts started)` the ids that fit into their hosts' rooms, and as many retries as may be."""
-        chosen = within_room([(row_id, host) for row_id, host, _ in due], dict(self.rooms), self.others)
-        if self.retries is None:
-            return chosen
-        started = {row_id: attempts for row_id, _, attempts in due}
-        left_out = frozenset([row_id for row_id in chosen if started[row_id]][self.retries :])
-        return [row_id for row_id in chosen if row_id not in left_out]
+    @property
+    def full_tenants(self) -> list[str]:
+        return [tenant_id for tenant_id, room in self.tenants.items() if room <= 0]
+
+    def fitting(self, due: Sequence[tuple[str, str, str, int]]) -> list[str]:
+        """Of `(id, host, tenant, attempts started)` the ids that fit into the rooms of their hosts and tenants, and as
+        many retries as may be.
+        """
+        at_hosts, of_tenants, retries = Counter[str](), Counter[str](), 0
+        chosen = []
+        for row_id, host, tenant_id, started in due:
+            if self.retries is not None and started > 0 and retries >= self.retries:
+                continue
+            if at_hosts[host] >= self._room_at(host) or of_tenants[tenant_id] >= self._room_of(tenant_id):
+                continue
+            at_hosts[host] += 1
+            of_tenants[tenant_id] += 1
+            retries += started > 0
+            chosen.append(row_id)
+        return chosen
 
     def left_out_by(self, claimed: Sequence[DueDelivery]) -> bool:
         """Whether more may be due, for which there will be room as soon as an attempt ends."""
-        if self.crowded or (self.retries is not None and sum(due.is_retry for due in claimed) >= self.retries):
+        if self.crowded or self.full_tenants:
             return True
-        if self.others is None:
-            return False
-        hosts = Counter(due.host for due in claimed)
-        return any(count >= self.rooms.get(host, self.others) for host, count in hosts.items())
+        if self.retries is not None and sum(due.is_retry for due in claimed) >= self.retries:
+            return True
+        hosts, tenants = Counter(due.host for due in claimed), Counter(due.tenant_id for due in claimed)
+        return any(count >= self._room_at(host) for host, count in hosts.items()) or any(
+            count >= self._room_of(tenant_id) for tenant_id, count in tenants.items()
+        )
+
+    def _room_at(self, host: str) -> float:
+        return math.inf if self.others is None else self.rooms.get(host, self.others)
+
+    def _room_of(self, tenant_id: str) -> float:
+        return math.inf if self.per_tenant is None else self.tenants.get(tenant_id, self.per_tenant)
 
 
 def due_delivery(

@@ -82,6 +82,7 @@ class Outbox:
             limit=limit,
             busy=limits.busy,
             full=limits.full,
+            full_tenants=limits.full_tenants,
             retries=limits.retries is None or limits.retries > 0,
         )
         chosen = limits.fitting(due)
@@ -258,8 +259,9 @@ _CLAIM = Claim(
     ~_earlier_pending(),
     ~_to_an_inactive_endpoint(),
     col(Delivery.host).not_in(bindparam("full", expanding=True)),
+    col(Delivery.tenant_id).not_in(bindparam("full_tenants", expanding=True)),
     or_(bindparam("retries", type_=Boolean), col(Delivery.attempts_started) == 0),
-    chosen_by=[Delivery.host, Delivery.attempts_started],
+    chosen_by=[Delivery.host, Delivery.tenant_id, Delivery.attempts_started],
     changes={"attempts_started": col(Delivery.attempts_started) + 1},
 )
 

@@ -34,5 +34,9 @@ class Postgres:
 
     migrate = write
 
+    async def scrub(self) -> bool:
+        """The server's own vacuum takes what was erased out of its files; nobody else can."""
+        return True
+
     async def close(self) -> None:
         await self._engine.dispose()

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +29,8 @@ _log = get_logger("sqlite")
 
 _READERS = 4
 _BUSY_TIMEOUT_MS = 5000  # failure model 2.4, "SQLite locked"
+# Writers wait for a checkpoint as long as it waits for readers.
+_SCRUB_TIMEOUT_SECONDS = 0.2
 # performance.md 4: more than this in one commit adds latency and no rate.
 _LARGEST_GROUP = 512
 
@@ -59,6 +63,7 @@ class Sqlite:
             raise ConfigurationError(f"DATABASE_URL={url}: {path.parent} can't be made: {error}") from error
         _refuse_or_warn(url, file_system_here(path.parent))
         self._url = url
+        self._path = path
         self._writing = sqlite_engine(url, begin="BEGIN IMMEDIATE", pool_size=1)
         self._reading = sqlite_engine(url, begin="BEGIN", pool_size=_READERS, read_only=True)
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
@@ -86,6 +91,10 @@ class Sqlite:
         """
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._migrate, work)
 
+    async def scrub(self) -> bool:
+        """Empty the write-ahead log into the database: until then it holds what was erased. False: not at this time."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._checkpoint)
+
     async def close(self) -> None:
         """Finish what is queued, then close."""
         self._closed = True
@@ -101,6 +110,14 @@ class Sqlite:
             return _in_transaction(engine, lambda connection: _checking_foreign_keys(connection, work))
         finally:
             engine.dispose()
+
+    def _checkpoint(self) -> bool:
+        try:
+            with closing(sqlite3.connect(self._path, _SCRUB_TIMEOUT_SECONDS, isolation_level=None)) as connection:
+                busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.OperationalError:  # locked, or no space for the pages
+            return False
+        return not busy
 
     def _write_groups(self) -> None:
         while (first := self._jobs.get()) is not None:
@@ -192,6 +209,7 @@ def sqlite_engine(
             "journal_mode=WAL",
             "synchronous=FULL",  # WAL with NORMAL may lose acknowledged commits at power loss (failure model 2.4)
             f"busy_timeout={_BUSY_TIMEOUT_MS}",
+            "secure_delete=ON",  # what is deleted or replaced is overwritten: an erased key is gone from the file
             f"foreign_keys={'ON' if foreign_keys else 'OFF'}",
             # A large group's savepoints would spill into a temporary file, and a read-only root has no place for one.
             "temp_store=MEMORY",

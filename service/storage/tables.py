@@ -53,6 +53,7 @@ class Tenant(SQLModel, table=True):
     """
 
     __tablename__ = "tenants"
+    __table_args__ = (_partial("ix_tenants_key", "id", where="sealed_key IS NOT NULL"),)
 
     id: str = Field(primary_key=True)
     sealed_key: bytes | None = Field(default=None, sa_type=LargeBinary)
@@ -187,8 +188,8 @@ class Delivery(SQLModel, table=True):
     __table_args__ = (
         Index("uq_deliveries_callback", "event_id", "callback_id", unique=True),
         _partial("uq_deliveries_endpoint", "event_id", "endpoint_id", where="endpoint_id IS NOT NULL", unique=True),
-        # With the host in it, so that what a full or dead host holds back is passed over inside the index.
-        _partial("ix_deliveries_due", "due_at", "host", where="due_at IS NOT NULL"),
+        # With both, so that what a full or dead host, or a tenant at its limit, holds back is passed over inside it.
+        _partial("ix_deliveries_due", "due_at", "host", "tenant_id", where="due_at IS NOT NULL"),
         Index("ix_deliveries_training", "training_id", "id"),
         # For the foreign key, when a callback is deleted.
         _partial("ix_deliveries_callback", "callback_id", where="callback_id IS NOT NULL"),
@@ -257,6 +258,19 @@ class Heartbeat(SQLModel, table=True):
 
     id: int = Field(primary_key=True)
     at: datetime = Field(sa_type=UtcDateTime)
+
+
+class Keyset(SQLModel, table=True):
+    """One row: the installation's own keys, sealed under the master key, whose id comes first. `sealed_at`: since when
+    under this master key.
+    """
+
+    __tablename__ = "keysets"
+
+    id: int = Field(primary_key=True)
+    sealed: bytes = Field(sa_type=LargeBinary)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    sealed_at: datetime = Field(sa_type=UtcDateTime)
 
 
 class Recovery(SQLModel, table=True):

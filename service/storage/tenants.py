@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import exists, null, or_
+from sqlalchemy import Exists, exists, null, or_
 from sqlmodel import Session, col, select, update
 
 from service.storage.insert import insert_if_new
@@ -27,6 +27,14 @@ class Tenants:
         if known is None:
             raise LookupError(tenant_id)
         return known
+
+    def some_sealed_secret(self) -> bytes | None:
+        """The signing secret of whichever tenant, or None if there is no tenant."""
+        return self._session.exec(select(Tenant.sealed_signing_secret).limit(1)).first()
+
+    def hold(self, tenant_id: str) -> None:
+        """Whoever else holds this tenant waits for the end of this transaction, and then sees what it has stored."""
+        self._session.exec(select(Tenant.id).where(Tenant.id == tenant_id).with_for_update(key_share=True))
 
     def rotate_secret(self, tenant_id: str, sealed: bytes, *, until: datetime | None) -> None:
         """A new signing secret; the one before signs, too, until then, or no more from now on."""
@@ -57,14 +65,22 @@ class Tenants:
             update(Tenant).where(col(Tenant.polls_paused_until) > latest).values(polls_paused_until=latest)
         )
 
+    def with_idle_key(self, limit: int) -> list[str]:
+        """Tenants whose key is stored and whom no active training needs it for (failure model C14)."""
+        query = select(Tenant.id).where(col(Tenant.sealed_key).is_not(None), ~_has_active_training())
+        return list(self._session.exec(query.order_by(col(Tenant.id)).limit(limit)).all())
+
     def erase_key_if_idle(self, tenant_id: str) -> None:
         """Erase the key in the same transaction that ends the tenant's last active training (promise 7)."""
-        # One after the other per tenant, each with the latest view: without this lock PostgreSQL would erase the key
-        # of a training that begins at this moment, and keep it for ever when the last two trainings end at once.
-        self._session.exec(select(Tenant.id).where(Tenant.id == tenant_id).with_for_update(key_share=True))
-        active = exists().where(col(Training.tenant_id) == tenant_id, col(Training.finished_at).is_(None))
+        # Without this PostgreSQL would erase the key of a training that begins at this moment, and keep it for ever
+        # when the last two trainings end at once.
+        self.hold(tenant_id)
         self._session.exec(
             update(Tenant)
-            .where(col(Tenant.id) == tenant_id, col(Tenant.sealed_key).is_not(None), ~active)
+            .where(col(Tenant.id) == tenant_id, col(Tenant.sealed_key).is_not(None), ~_has_active_training())
             .values(sealed_key=None)
         )
+
+
+def _has_active_training() -> Exists:
+    return exists().where(col(Training.tenant_id) == Tenant.id, col(Training.finished_at).is_(None))

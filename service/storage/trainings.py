@@ -80,6 +80,11 @@ class Trainings:
         )
         return self._session.exec(query.with_for_update(key_share=True) if hold else query).first()
 
+    def count_active(self, tenant_id: str) -> int:
+        active = col(Training.tenant_id) == tenant_id, col(Training.finished_at).is_(None)
+        # Any model: only so does SQLite go through the index of active ones, and not through all there ever were.
+        return self._session.exec(select(func.count()).where(*active, col(Training.model_id) > "")).one()
+
     def page(
         self, tenant_id: str, *, status: str | None, model_id: str | None, before: str | None, limit: int
     ) -> Sequence[Training]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TYPE_CHECKING, Any, cast
+import threading
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import structlog
+
+from service.telemetry.masking import mask_fields, mask_line
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger, Processor
@@ -24,6 +27,7 @@ def configure_logging(level: str, *, human: bool) -> None:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        mask_fields,
     ]
     render: list[Any] = (
         # Its default shows the local variables of every frame, keys and secrets among them.
@@ -37,11 +41,11 @@ def configure_logging(level: str, *, human: bool) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Stderr(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render, mask_line],
         )
     )
     root = logging.getLogger()
@@ -50,3 +54,25 @@ def configure_logging(level: str, *, human: bool) -> None:
     # httpx logs every URL it calls, and a callback URL may carry a token; apscheduler and alembic log every tick.
     for noisy in ("httpx", "httpcore", "apscheduler", "alembic", "asyncio", "uvicorn.error"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def log_what_nobody_catches() -> None:
+    """Let exceptions at the end of a thread, and warnings, be lines of the log like any other, and masked like them.
+
+    asyncio does that by itself: its loop logs what nobody catches.
+    """
+    sys.excepthook = lambda kind, error, _traceback: _log_crash(kind, error)
+    threading.excepthook = lambda crash: _log_crash(crash.exc_type, crash.exc_value)
+    sys.unraisablehook = lambda crash: _log_crash(crash.exc_type, crash.exc_value)
+    logging.captureWarnings(capture=True)
+
+
+def _log_crash(kind: type[BaseException], error: BaseException | None) -> None:
+    if not issubclass(kind, KeyboardInterrupt):
+        get_logger("crash").critical("uncaught_exception", kind=kind.__name__, exc_info=error)
+
+
+class _Stderr(logging.StreamHandler[TextIO]):
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's own name for it
+        """A line that can't be made is told of without its arguments, which logging itself would print."""
+        self.stream.write(f'{{"event": "line_lost", "logger": "{record.name}", "line": {record.lineno}}}\n')

@@ -1,4 +1,4 @@
-"""Callbacks of a training: stored with the request that brings them, each URL once."""
+"""Callbacks of a training: where they may go, and stored with the request that brings them, each URL once."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from service.clock import Clock
 from service.domain import ids
 from service.domain.errors import Conflict
 from service.keyring import Keyring
+from service.outbound.guard import Guard
 from service.storage.database import UnitOfWork
 from service.storage.tables import Callback
 from service.tenancy import Caller
@@ -18,13 +19,20 @@ _MOST_CALLBACKS = 5
 
 
 class Callbacks:
-    """`http_to_loopback`: whether they may go to this machine over plain http."""
-
-    def __init__(self, *, keyring: Keyring, http_to_loopback: bool, clock: Clock, rng: random.Random) -> None:
-        self.http_to_loopback = http_to_loopback
+    def __init__(self, *, keyring: Keyring, guard: Guard, clock: Clock, rng: random.Random) -> None:
         self._keyring = keyring
+        self._guard = guard
         self._clock = clock
         self._rng = rng
+
+    def canonical(self, url: str, pointer: str) -> str:
+        """The one spelling of a callback's URL; raises InvalidCallback if what it says itself forbids it."""
+        return self._guard.canonical(url, pointer)
+
+    async def check_destination(self, asked: CallbackRequest | None) -> None:
+        """Raises the same by where its name leads. For keys known to be good: strangers have none looked up."""
+        if asked is not None:
+            await self._guard.check(asked.url, asked.pointer)
 
     def put(self, unit: UnitOfWork, caller: Caller, asked: CallbackRequest | None, training_id: str) -> None:
         """Add the callback asked for; one of the same URL hears, and is signed, from now on as asked now.

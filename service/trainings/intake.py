@@ -8,7 +8,9 @@ being trained joins the first.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -16,7 +18,7 @@ from service.clock import Clock
 from service.crashpoints import CrashPoint, reached
 from service.domain import ids
 from service.domain.backoff import poll_delay
-from service.domain.errors import Conflict, UpstreamRefused
+from service.domain.errors import Conflict, RateLimited, UpstreamRefused
 from service.domain.training import Failure, Observation, Rules, Signal, Status, Watch
 from service.photogpt.answers import Confirmed, NotReached, Refused, TriggerResult, Unclear
 from service.photogpt.client import PhotoGPT
@@ -75,13 +77,14 @@ class Intake:
         """Train, join, replay or refuse.
 
         Raises InvalidRequest, Conflict (the Idempotency-Key is in use just now), IdempotencyMismatch, and, with
-        nothing stored or triggered, UpstreamRefused or UpstreamUnreachable.
+        nothing stored or triggered, UpstreamRefused, UpstreamUnreachable or RateLimited.
         """
-        request = checked(request, http_to_loopback=self._callbacks.http_to_loopback)
+        request = checked(request, canonical=self._callbacks.canonical)
         settled = await self._settle_without_trigger(caller, request)
         if settled is not None:
             return settled
         baseline = await self._baseline(caller, request.model_id)
+        await self._callbacks.check_destination(request.callback)
         begun = await self._database.transaction(lambda unit: self._store_intent(unit, caller, request, baseline))
         if isinstance(begun, Outcome):
             return begun
@@ -104,8 +107,11 @@ class Intake:
             _log.warning("trigger_unrecorded", reason=str(error))
 
     async def _baseline(self, caller: Caller, model_id: str) -> Observation:
+        def read() -> Awaitable[Observation]:
+            return self._photogpt.baseline(caller.key, model_id)
+
         try:
-            return await self._photogpt.baseline(caller.key, model_id)
+            return await self._tenancy.admit_by(caller, read) or await read()
         except UpstreamRefused as refused:
             if refused.status in _KEY_WORKS:
                 # It may be this very model that is gone: only its own polls can say so, and they must go on for that.
@@ -126,6 +132,7 @@ class Intake:
             return known
         if known.suspended:
             return None  # PhotoGPT is asked first whether the key works again; then it is resumed, and joined
+        await self._callbacks.check_destination(request.callback)
         return await self._database.transaction(lambda unit: self._replay_or_join(unit, caller, request))
 
     def _store_intent(
@@ -137,6 +144,7 @@ class Intake:
         settled = self._replay_or_join(unit, caller, request)
         if settled is not None:
             return settled
+        self._refuse_too_many(unit, caller)
         training = Training(
             id=ids.new_id(ids.TRAINING, now, self._rng),
             tenant_id=caller.tenant_id,
@@ -159,6 +167,19 @@ class Intake:
         self._replay.begin(unit, caller, request, training.id)
         reached(CrashPoint.INTENT_UNCOMMITTED)
         return _Intent(training.id, watch_of(training))
+
+    def _refuse_too_many(self, unit: UnitOfWork, caller: Caller) -> None:
+        most = self._tenancy.limits.trainings
+        if most is None:
+            return
+        unit.tenants.hold(caller.tenant_id)
+        if unit.trainings.count_active(caller.tenant_id) >= most:
+            raise RateLimited(
+                f"{most} of your trainings are active, which is the most; nothing was triggered. Try again when one "
+                "has ended, or stop watching one (DELETE /v1/trainings/{id}).",
+                code="too_many_trainings",
+                retry_after=math.ceil(self._rules.poll_interval.total_seconds()),
+            )
 
     def _replay_or_join(self, unit: UnitOfWork, caller: Caller, request: TrainRequest) -> Outcome | None:
         earlier = self._replay.earlier(unit, caller, request)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from service.domain.egress import canonical_callback_url
 from service.domain.errors import InvalidRequest
 from service.domain.event import CALLBACK_EVENTS, DEFAULT_CALLBACK_EVENTS
 from service.domain.subscription import check_secret, checked_events, checked_headers
@@ -74,8 +73,8 @@ class Outcome:
         return cls(**{**stored, "kind": OutcomeKind(stored["kind"]), "replayed": True})
 
 
-def checked(request: TrainRequest, *, http_to_loopback: bool) -> TrainRequest:
-    """`request` with its callback URL in canonical form; raises InvalidRequest naming the field."""
+def checked(request: TrainRequest, *, canonical: Callable[[str, str], str]) -> TrainRequest:
+    """`request` with its callback URL as `canonical` gives it for URL and pointer; raises InvalidRequest."""
     if not _MODEL_ID.fullmatch(request.model_id):
         raise InvalidRequest(
             "A model id is 1 to 128 letters, digits, '_' or '-'.", pointer="/model_id", code="invalid_model_id"
@@ -83,12 +82,12 @@ def checked(request: TrainRequest, *, http_to_loopback: bool) -> TrainRequest:
     if request.callback is None:
         return request
     callback = request.callback
-    url = canonical_callback_url(callback.url, pointer=callback.pointer, http_to_loopback=http_to_loopback)
+    url = canonical(callback.url, callback.pointer)
     if callback.secret is not None:
         check_secret(callback.secret, pointer="/callback/secret")
     events = checked_events(
         callback.events, allowed=CALLBACK_EVENTS, default=DEFAULT_CALLBACK_EVENTS, pointer="/callback/events"
     )
     headers = checked_headers(callback.headers, pointer="/callback/headers")
-    canonical = CallbackRequest(url, callback.pointer, events, callback.secret, headers)
-    return TrainRequest(request.model_id, canonical, request.metadata, request.idempotency_key)
+    read = CallbackRequest(url, callback.pointer, events, callback.secret, headers)
+    return TrainRequest(request.model_id, read, request.metadata, request.idempotency_key)

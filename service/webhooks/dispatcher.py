@@ -1,7 +1,7 @@
 """When and how a delivery is attempted: claim due deliveries, send each, record the attempt and what follows.
 
-How much of one host is asked at once is decided by `domain.hosts`; a part of all slots is kept for first attempts, so
-that no backlog of retries delays what happens now.
+How much of one host is asked at once is decided by `domain.hosts`, and how much one tenant may have under way by
+`domain.shares`; a part of all slots is kept for first attempts, so that no backlog of retries delays what happens now.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from service.clock import Clock
 from service.crashpoints import CrashPoint, reached
 from service.domain.delivery import AttemptOutcome, ErrorClass, after
 from service.domain.hosts import Hosts
+from service.domain.shares import Shares
 from service.keyring import Keyring
 from service.storage.database import Database
 from service.storage.due_delivery import DueDelivery, SendLimits
@@ -40,6 +41,14 @@ class Pace:
     lease: timedelta
 
 
+@dataclass(frozen=True, slots=True)
+class Bulkheads:
+    """How many attempts may be under way at once: at one host, and for one tenant."""
+
+    hosts: Hosts
+    tenants: Shares
+
+
 class Dispatcher:
     def __init__(
         self,
@@ -48,7 +57,7 @@ class Dispatcher:
         sender: Sender,
         keyring: Keyring,
         recorder: OutcomeRecorder,
-        hosts: Hosts,
+        bulkheads: Bulkheads,
         pace: Pace,
         clock: Clock,
         rng: random.Random,
@@ -57,7 +66,8 @@ class Dispatcher:
         self._sender = sender
         self._keyring = keyring
         self._recorder = recorder
-        self._hosts = hosts
+        self._hosts = bulkheads.hosts
+        self._shares = bulkheads.tenants
         self._pace = pace
         self._clock = clock
         self._rng = rng
@@ -75,6 +85,7 @@ class Dispatcher:
         for delivery in due:
             self._busy[delivery.id] = delivery.is_retry
             self._hosts.started(delivery.host, self._clock.monotonic())
+            self._shares.started(delivery.tenant_id)
         return Claimed(due, more=len(due) == limit or limits.left_out_by(due))
 
     async def deliver(self, due: DueDelivery) -> None:
@@ -84,6 +95,7 @@ class Dispatcher:
             outcome = await self._deliver(due)
         finally:
             self._busy.pop(due.id, None)
+            self._shares.ended(due.tenant_id)
             self._hosts.ended(due.host, outcome, self._clock.monotonic())
 
     async def pull_in(self) -> int:
@@ -109,6 +121,8 @@ class Dispatcher:
             rooms=self._hosts.rooms(now),
             others=self._hosts.room_of_others,
             crowded=self._hosts.crowded(now),
+            tenants=self._shares.rooms(),
+            per_tenant=self._shares.most,
             retries=self._pace.retries_in_flight - sum(self._busy.values()),
         )
 

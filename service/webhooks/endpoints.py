@@ -11,9 +11,10 @@ from service.clock import Clock
 from service.domain import ids
 from service.domain.egress import host_of
 from service.domain.endpoint import EndpointStatus
-from service.domain.errors import Conflict, NotFound
+from service.domain.errors import Conflict, NotFound, RateLimited
 from service.domain.event import DEFAULT_ENDPOINT_EVENTS
 from service.keyring import Keyring
+from service.outbound.guard import Guard
 from service.storage.database import Database, UnitOfWork
 from service.storage.tables import WebhookEndpoint
 from service.tenancy import Caller, Tenancy
@@ -21,13 +22,11 @@ from service.webhooks.once import Once, OnceKey
 from service.webhooks.request import EndpointFields, checked_fields
 from service.webhooks.resource import endpoint_resource
 
-# A fan-out is one transaction (failure model C13): at most 100 targets.
-_MOST_ENDPOINTS = 90
+# None goes by itself: whoever waits does so for another program of its own.
+_RETRY_AFTER_TOO_MANY = 60
 
 
 class Endpoints:
-    """`http_to_loopback`: whether they may be on this machine over plain http."""
-
     def __init__(
         self,
         *,
@@ -35,7 +34,7 @@ class Endpoints:
         tenancy: Tenancy,
         keyring: Keyring,
         once: Once,
-        http_to_loopback: bool,
+        guard: Guard,
         clock: Clock,
         rng: random.Random,
     ) -> None:
@@ -43,24 +42,28 @@ class Endpoints:
         self._tenancy = tenancy
         self._keyring = keyring
         self._once = once
-        self._http_to_loopback = http_to_loopback
+        self._guard = guard
         self._clock = clock
         self._rng = rng
 
     async def create(self, caller: Caller, given: Mapping[str, Any], key: OnceKey | None) -> dict[str, Any]:
         """The new endpoint with its `secret`, or the one that the same request made before.
 
-        Raises InvalidRequest, UpstreamRefused for a PhotoGPT key never seen that is no good, IdempotencyMismatch, and
-        Conflict when there are too many, or when the one made before was deleted.
+        Raises InvalidRequest, UpstreamRefused for a PhotoGPT key never seen that is no good, IdempotencyMismatch,
+        RateLimited when there are too many, and Conflict when the one made before was deleted.
         """
-        fields = checked_fields(given, http_to_loopback=self._http_to_loopback)
-        if await self._database.read(lambda unit: unit.tenants.get(caller.tenant_id)) is None:
-            await self._tenancy.admit(caller)
+        fields = checked_fields(given, canonical=self._guard.canonical)
+        await self._tenancy.admit(caller)
+        if fields.url is not None:
+            await self._guard.check(fields.url, "/url")
         return await self._database.transaction(lambda unit: self._create(unit, caller, fields, key))
 
     async def change(self, caller: Caller, endpoint_id: str, given: Mapping[str, Any]) -> dict[str, Any]:
         """The endpoint after the change. Raises InvalidRequest and NotFound."""
-        fields = checked_fields(given, http_to_loopback=self._http_to_loopback)
+        fields = checked_fields(given, canonical=self._guard.canonical)
+        if fields.url is not None:
+            await self._database.read(lambda unit: held(unit, caller, endpoint_id, hold=False))
+            await self._guard.check(fields.url, "/url")
         return await self._database.transaction(lambda unit: self._change(unit, caller, endpoint_id, fields))
 
     async def rotate(self, caller: Caller, endpoint_id: str, secret: str | None, overlap: timedelta) -> dict[str, Any]:
@@ -82,9 +85,13 @@ class Endpoints:
             if endpoint is None:
                 raise Conflict("The webhook endpoint that this request made was deleted.", code="target_gone")
             return self._with_secret(endpoint)
-        if unit.endpoints.count(caller.tenant_id) >= _MOST_ENDPOINTS:
-            raise Conflict(
-                f"There are {_MOST_ENDPOINTS} webhook endpoints, which is the most.", code="too_many_endpoints"
+        unit.tenants.hold(caller.tenant_id)
+        most = self._tenancy.limits.endpoints
+        if unit.endpoints.count(caller.tenant_id) >= most:
+            raise RateLimited(
+                f"You have {most} webhook endpoints, which is the most. Delete one that you do not need.",
+                code="too_many_endpoints",
+                retry_after=_RETRY_AFTER_TOO_MANY,
             )
         endpoint_id = ids.new_id(ids.ENDPOINT, now, self._rng)
         endpoint = WebhookEndpoint(
@@ -151,12 +158,15 @@ class Endpoints:
 
     def _with_secret(self, endpoint: WebhookEndpoint) -> dict[str, Any]:
         secret = self._keyring.open_secret(endpoint.id, endpoint.sealed_secret)
-        return {**endpoint_resource(endpoint), "secret": secret}
+        return {**endpoint_resource(endpoint), "secret": secret.reveal()}
 
 
-def held(unit: UnitOfWork, caller: Caller, endpoint_id: str) -> WebhookEndpoint:
-    """The caller's endpoint, which nobody else changes before the end of this transaction. Raises NotFound."""
-    endpoint = unit.endpoints.get(caller.tenant_id, endpoint_id, hold=True)
+def held(unit: UnitOfWork, caller: Caller, endpoint_id: str, *, hold: bool = True) -> WebhookEndpoint:
+    """The caller's endpoint, which with `hold` nobody else changes before the end of this transaction.
+
+    Raises NotFound.
+    """
+    endpoint = unit.endpoints.get(caller.tenant_id, endpoint_id, hold=hold)
     if endpoint is None:
         raise NotFound("There is no such webhook endpoint.")
     return endpoint

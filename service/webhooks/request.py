@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from service.domain.egress import canonical_callback_url
 from service.domain.endpoint import EndpointStatus
 from service.domain.errors import InvalidRequest
 from service.domain.event import DEFAULT_ENDPOINT_EVENTS, EventType
@@ -22,6 +21,11 @@ class EndpointFields:
     """What is given, by name; what is not given is not there. `headers` and `secret` are never shown again."""
 
     given: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def url(self) -> str | None:
+        url: str | None = self.given.get("url")
+        return url
 
     @property
     def secret(self) -> str | None:
@@ -43,11 +47,11 @@ class EndpointFields:
         }
 
 
-def checked_fields(given: Mapping[str, Any], *, http_to_loopback: bool) -> EndpointFields:
-    """`given` in canonical form; raises InvalidRequest naming the field."""
+def checked_fields(given: Mapping[str, Any], *, canonical: Callable[[str, str], str]) -> EndpointFields:
+    """`given`, its URL as `canonical` gives it for URL and pointer; raises InvalidRequest naming the field."""
     checked = dict(given)
     if "url" in given:
-        checked["url"] = canonical_callback_url(given["url"], pointer="/url", http_to_loopback=http_to_loopback)
+        checked["url"] = canonical(given["url"], "/url")
     if "events" in given:
         checked["events"] = list(
             checked_events(given["events"], allowed=list(EventType), default=DEFAULT_ENDPOINT_EVENTS, pointer="/events")

@@ -9,9 +9,10 @@ from types import MappingProxyType
 from service.clock import Clock
 from service.domain.backoff import parse_retry_after
 from service.domain.delivery import AttemptOutcome, ErrorClass
+from service.domain.secret import Secret
 from service.domain.signature import signature_headers
 from service.domain.text import printable
-from service.outbound import NoAnswer, Outbound
+from service.outbound.exchange import NoAnswer, Outbound
 
 _EXCERPT_BYTES = 1024
 _USER_AGENT = "photogpt-webhooks/0.1 (Standard Webhooks)"
@@ -23,9 +24,9 @@ class Message:
 
     webhook_id: str
     body: bytes = field(repr=False)
-    secrets: Sequence[str] = field(repr=False)
+    secrets: Sequence[Secret] = field(repr=False)
     sign: Callable[[bytes], bytes] = field(repr=False)
-    headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+    headers: Mapping[str, Secret] = field(default_factory=lambda: MappingProxyType({}), repr=False)
 
 
 class Sender:
@@ -35,11 +36,12 @@ class Sender:
 
     async def send(self, url: str, message: Message) -> AttemptOutcome:
         """One attempt, signed with its own time."""
+        secrets = [secret.reveal() for secret in message.secrets]
         headers = {
-            **message.headers,
+            **{name: value.reveal() for name, value in message.headers.items()},
             "content-type": "application/json",
             "user-agent": _USER_AGENT,
-            **signature_headers(message.webhook_id, self._clock.now(), message.body, message.secrets, message.sign),
+            **signature_headers(message.webhook_id, self._clock.now(), message.body, secrets, message.sign),
         }
         try:
             answer = await self._outbound.send("POST", url, headers, message.body)

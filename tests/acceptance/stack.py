@@ -31,13 +31,20 @@ FAST = {
 
 
 class Stack:
-    """`gateway` can be killed and started again; the simulated PhotoGPT and the receiver stay."""
+    """`gateway` can be killed and started again; the simulated PhotoGPT, which knows `keys` (none given: all), and the
+    receiver stay.
+    """
 
-    def __init__(self, children: Children, database_url: str | None = None, **settings: str) -> None:
+    def __init__(
+        self, children: Children, database_url: str | None = None, *, keys: Sequence[str] = (), **settings: str
+    ) -> None:
         self._children = children
         self._starts = 0
         self.folder = children.folder
-        self.photogpt = self._run("photogpt", "simulate", "photogpt", "--port", "0", "--speed", str(SPEED), *_MANY)
+        known = [argument for key in keys for argument in ("--key", key)]
+        self.photogpt = self._run(
+            "photogpt", "simulate", "photogpt", "--port", "0", "--speed", str(SPEED), *_MANY, *known
+        )
         self.receiver = self._run("receiver", "simulate", "receiver", "--port", "0")
         self.upstream = httpx.Client(base_url=self.photogpt.first_line().removesuffix("/api"), timeout=30)
         self.hook = self.receiver.first_line()

@@ -144,6 +144,7 @@ def test_errors_are_one_line_with_the_remedy(tmp_path: Path) -> None:
         (["listen", "--forward-to", "localhost:3000"], "an http or https URL"),
         (["listen", "--forward-to", "http://localhost:3000", "--secret", "abc"], "starts with 'whsec_'"),
         (["listen", "--event", "training.done"], "training.done"),
+        (["trainings", "--key", "pgpt-key"], "set GATEWAY_TOKEN or PHOTOGPT_API_KEY instead"),
         (["endpoints", "recover", "whe_1", "--since", "soon"], "is no time"),
         (["endpoints", "--limit", "5", "pause", "whe_1"], "Give options after `pause`"),
         (["deliveries", "--status", "dead", "retry", "dlv_1"], "Give options after `retry`"),

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from service.cli.processes import Child
+from service.environment import environment_without_settings
 from tests.acceptance.history import rows
 from tests.acceptance.stack import KEY, Stack
 from tests.support.waiting import wait_until_sync
@@ -19,11 +20,13 @@ _LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  (training\.\w+) +(trn_\w{26
 class Listener:
     """`photogpt-webhooks listen`; what it is told to forward goes to the receiver under a name of its own."""
 
-    def __init__(self, stack: Stack, name: str, *options: str) -> None:
+    def __init__(self, stack: Stack, name: str, *options: str, token: str | None = None) -> None:
         self._stack = stack
         self._name = name
         self.hook = f"{stack.hook}/{name}"
-        self.child: Child = stack._run(name, "listen", "--gateway", str(stack.address), *options)
+        environment = environment_without_settings() | ({} if token is None else {"GATEWAY_TOKEN": token})
+        arguments = ["listen", "--gateway", str(stack.address), *options]
+        self.child: Child = stack._children.start(name, arguments, environment)
 
     def wait_until_connected(self) -> None:
         wait_until_sync(lambda: "Connected to" in self.said(), what="the listener to be connected", timeout=30)
@@ -143,16 +146,16 @@ def test_ctrl_c_ends_one_that_waits_for_its_gateway(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("token", "options", "told"),
     [
-        (["--key", "wrong"], "(401 "),
-        (["--after", "nonsense"], "The cursor is not one of ours. (422 invalid_cursor)"),
-        (["--gateway", "http://127.0.0.1:9"], "is `photogpt-webhooks serve` running?"),
+        ("wrong", [], "(401 "),
+        ("right", ["--after", "nonsense"], "The cursor is not one of ours. (422 invalid_cursor)"),
+        ("right", ["--gateway", "http://127.0.0.1:9"], "is `photogpt-webhooks serve` running?"),
     ],
 )
-def test_what_can_not_work_ends_with_one_clear_line(stack: Stack, options: list[str], told: str) -> None:
+def test_what_can_not_work_ends_with_one_clear_line(stack: Stack, token: str, options: list[str], told: str) -> None:
     stack.start_gateway(GATEWAY_TOKEN="right")
-    listener = Listener(stack, "refused", "--key", "right", *options)
+    listener = Listener(stack, "refused", *options, token=token)
 
     assert listener.child.process.wait(30) == 1
     [line] = listener.said().splitlines()
@@ -162,7 +165,7 @@ def test_what_can_not_work_ends_with_one_clear_line(stack: Stack, options: list[
 
 def test_something_else_than_a_gateway_is_told_from_one(stack: Stack) -> None:
     stack.address = str(stack.upstream.base_url)
-    listener = Listener(stack, "astray", "--key", KEY)
+    listener = Listener(stack, "astray", token=KEY)
 
     assert listener.child.process.wait(30) == 1
     assert listener.said() == f"error: {stack.address} does not answer like a gateway.\n"

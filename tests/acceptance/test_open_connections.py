@@ -103,7 +103,7 @@ def test_sigterm_does_not_wait_for_one_who_does_not_read(stack: Stack) -> None:
     with socket.socket() as deaf:
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         deaf.connect((url.host, url.port))
-        deaf.sendall(b"GET /v1/events/stream HTTP/1.1\r\nHost: gateway\r\n\r\n")
+        deaf.sendall(b"GET /v1/events/stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert deaf.recv(12) == b"HTTP/1.1 200"
         # More than all buffers on the way hold.
         big = {f"name{number}": "x" * 500 for number in range(50)}

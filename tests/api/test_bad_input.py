@@ -62,6 +62,10 @@ def model(model_id: str) -> Bad:
     return wrong("/model_id", {"model_id": model_id}, code="invalid_model_id")
 
 
+def private(text: str) -> Bad:
+    return wrong("/callback_url", {"model_id": MODEL, "callback_url": text}, code="destination_not_allowed")
+
+
 def url(text: str) -> Bad:
     return wrong("/callback_url", {"model_id": MODEL, "callback_url": text}, code="invalid_callback_url")
 
@@ -210,7 +214,7 @@ TABLE = {
     "URL mailto": url("mailto:a@example.com"),
     "URL ws": url("ws://example.com/"),
     "URL plain http to the world": url("http://example.com/hook"),
-    "URL plain http to a private address": url("http://10.0.0.1/hook"),
+    "URL plain http to a private address": private("http://10.0.0.1/hook"),
     "URL plain http to a name that begins with localhost": url("http://localhost.example.com/"),
     "URL plain http to a mapped address": url("http://[::ffff:127.0.0.1]/"),
     "URL without a host": url("https:///hook"),
@@ -237,7 +241,7 @@ TABLE = {
     "URL with an accent in the path": url("https://example.com/é"),
     "URL with a percent in the host": url("https://ex%61mple.com/"),
     "URL with an underscore in the host": url("https://a_b.example.com/"),
-    "URL of one label": url("https://example/"),
+    "URL of one label": private("https://example/"),
     "URL of one label with a dot behind": url("https://example./"),
     "URL with a dot behind": url("https://example.com./"),
     "URL with two dots": url("https://example..com/"),

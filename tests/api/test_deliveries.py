@@ -118,7 +118,7 @@ async def test_cursors_lead_through_all_deliveries_once_and_newest_first(gateway
     assert walked == ids
 
 
-@pytest.mark.parametrize("delivery_id", ["dlv_01kb2000000000000000000000", "dlv_", "x", "%00", "trn_" + "0" * 26])
+@pytest.mark.parametrize("delivery_id", ["dlv_01kb2000000000000000000000", "dlv_", "x", "trn_" + "0" * 26])
 async def test_an_unknown_delivery_is_not_found(gateway: Gateway, delivery_id: str) -> None:
     answer = await gateway.http.get(f"/v1/deliveries/{delivery_id}")
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")

@@ -254,7 +254,7 @@ async def test_what_cant_be_sent_is_not_retried(gateway: Gateway, state: str) ->
     assert await gateway.deliver() == 0
 
 
-@pytest.mark.parametrize("delivery_id", ["dlv_01kb2000000000000000000000", "dlv_", "x", "%00", "whe_" + "0" * 26])
+@pytest.mark.parametrize("delivery_id", ["dlv_01kb2000000000000000000000", "dlv_", "x", "whe_" + "0" * 26])
 async def test_an_unknown_delivery_is_not_retried(gateway: Gateway, delivery_id: str) -> None:
     status, problem = await retry(gateway, {"id": delivery_id})
     assert (status, problem["code"], problem["detail"]) == (404, "not_found", "There is no such delivery.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +133,7 @@ TABLE = {
     ),
     "URL empty": bad_url(""),
     "URL plain http to the world": bad_url("http://example.com/"),
-    "URL plain http to a private address": bad_url("http://10.0.0.1/"),
+    "URL plain http to a private address": replace(bad_url("http://10.0.0.1/"), code="destination_not_allowed"),
     "URL ftp": bad_url("ftp://example.com/"),
     "URL with a password": bad_url("https://user:hush@example.com/"),
     "URL with a fragment": bad_url("https://example.com/#a"),

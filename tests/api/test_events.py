@@ -119,7 +119,7 @@ async def test_one_event_can_be_read(gateway: Gateway) -> None:
     assert [(await gateway.http.get(f"{EVENTS}/{event['id']}")).json() for event in events] == events
 
 
-@pytest.mark.parametrize("event_id", ["evt_", "x", "%00", "trn_" + "0" * 26])
+@pytest.mark.parametrize("event_id", ["evt_", "x", "trn_" + "0" * 26])
 async def test_an_unknown_event_is_not_found(gateway: Gateway, event_id: str) -> None:
     answer = await gateway.http.get(f"{EVENTS}/{event_id}")
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")

@@ -52,6 +52,7 @@ def test_the_document_describes_these_routes_and_no_others() -> None:
         ("GET", "/v1/signing-secret"),
         ("POST", "/v1/signing-secret/rotate"),
         ("GET", "/.well-known/webhook-signing-keys"),
+        ("GET", "/v1/account"),
         ("GET", "/livez"),
         ("GET", "/readyz"),
     }

@@ -56,7 +56,7 @@ async def test_a_gateway_whose_loops_run_is_alive_and_ready(world: World) -> Non
                     "status": "ready",
                     "storage": {"written_ago": 0.0},
                     "scheduler": {"ticked_ago": 0.0},
-                    "loops": {"poller": IDLE, "dispatcher": IDLE, "recoveries": IDLE, "pruner": IDLE},
+                    "loops": {"poller": IDLE, "dispatcher": IDLE, "recoveries": IDLE, "pruner": IDLE, "erasure": IDLE},
                 },
             )
             await http.aclose()
@@ -97,14 +97,17 @@ async def test_a_loop_that_stopped_looking_is_told_by_livez(world: World) -> Non
         gateway.advance(61)
         answer = await gateway.http.get("/livez")
         assert answer.status_code == 503
-        assert answer.json() == {"status": "stalled", "stalled": ["poller", "dispatcher", "recoveries", "pruner"]}
+        assert answer.json() == {
+            "status": "stalled",
+            "stalled": ["poller", "dispatcher", "recoveries", "pruner", "erasure"],
+        }
         await gateway.components.heartbeat.beat()
         assert await ready(gateway) == (503, "stalled")
         gateway.components.loops.polls.wake()
         await wait_until(lambda: gateway.components.loops.polls.idle_for == 0, what="another pass of the poller")
         assert (await gateway.http.get("/livez")).json() == {
             "status": "stalled",
-            "stalled": ["dispatcher", "recoveries", "pruner"],
+            "stalled": ["dispatcher", "recoveries", "pruner", "erasure"],
         }
 
 

@@ -7,9 +7,10 @@ import gzip
 import json
 from collections.abc import AsyncIterator
 
+import httpx
 import pytest
 
-from service.api import body as body_guard
+from service.api.body import BodyGuard
 from service.app import create_app
 from service.domain.errors import GatewayError
 from tests.support.gateway import Gateway, client
@@ -140,17 +141,17 @@ async def test_a_compressed_body_is_not_inflated(gateway: Gateway) -> None:
     assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media_type")
 
 
-async def test_a_request_that_does_not_arrive_in_time_is_given_up(
-    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(body_guard, "MOST_SECONDS", 0.05)
+async def test_a_request_that_does_not_arrive_in_time_is_given_up(gateway: Gateway) -> None:
+    assert isinstance(gateway.http._transport, httpx.ASGITransport)
+    impatient = BodyGuard(gateway.http._transport.app, most_seconds=0.05)
     never = asyncio.Event()
 
     async def dripping() -> AsyncIterator[bytes]:
         yield b'{"model_id": '
         await never.wait()
 
-    answer = await gateway.http.post("/v1/trainings", content=dripping())
+    async with client(impatient) as http:
+        answer = await http.post("/v1/trainings", content=dripping())
     assert (answer.status_code, answer.json()["code"]) == (408, "request_timeout")
     assert answer.headers["connection"] == "close"
     assert await gateway.upstream.calls() == []
@@ -168,7 +169,9 @@ async def test_a_defect_of_ours_is_a_problem_that_tells_nothing(gateway: Gateway
         raise GatewayError("An error of a kind that has no status.")
 
     async with client(app, raise_app_exceptions=False) as http:
+        http.base_url = httpx.URL("http://localhost")
         answer = await http.get("/v1/defect")
+        assert answer.headers["x-content-type-options"] == "nosniff"
         assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
         assert answer.json()["detail"] == "Something went wrong on our side."
         assert (await http.get("/v1/unmapped")).status_code == 500

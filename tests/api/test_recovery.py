@@ -271,7 +271,7 @@ async def test_the_same_request_begins_one_job(gateway: Gateway, endpoint: dict[
     assert (await begun(gateway, endpoint))["id"] != job["id"]
 
 
-@pytest.mark.parametrize("recovery_id", ["rec_01kb2000000000000000000000", "rec_", "%00", "whe_" + "0" * 26])
+@pytest.mark.parametrize("recovery_id", ["rec_01kb2000000000000000000000", "rec_", "whe_" + "0" * 26])
 async def test_an_unknown_job_is_not_found(gateway: Gateway, endpoint: dict[str, Any], recovery_id: str) -> None:
     answer = await gateway.http.get(f"{PATH}/{endpoint['id']}/recoveries/{recovery_id}")
     assert (answer.status_code, answer.json()["detail"]) == (404, "There is no such recovery.")

@@ -117,7 +117,7 @@ async def test_a_secret_and_header_values_are_said_once_and_stored_sealed(
 async def test_ninety_endpoints_are_the_most(gateway: Gateway) -> None:
     made = [await subscribed(gateway) for _ in range(90)]
     answer = await gateway.http.post(PATH, json={"url": gateway.receiver.hook()})
-    assert (answer.status_code, answer.json()["code"]) == (409, "too_many_endpoints")
+    assert (answer.status_code, answer.json()["code"]) == (429, "too_many_endpoints")
     assert await gateway.count(WebhookEndpoint) == 90
     await subscribed(gateway, headers_of_request=THEIRS)
     await deleted(gateway, made[0])
@@ -132,6 +132,7 @@ async def test_a_key_never_seen_is_checked_at_photogpt_before_anything_is_stored
     assert (answer.status_code, answer.json()["code"]) == (status, "upstream_refused")
     assert answer.json()["detail"] == "no such key"
     assert [await gateway.count(table) for table in (Tenant, WebhookEndpoint, IdempotencyKey)] == [0, 0, 0]
+    gateway.advance(60)  # for so long it is told the same without being asked about
     await subscribed(gateway, headers_of_request=KEY_ONE)
     await subscribed(gateway)
     assert [call["path"] for call in await gateway.upstream.calls()] == ["/models", "/models"]
@@ -309,7 +310,7 @@ async def test_anothers_endpoint_looks_exactly_like_an_absent_one(gateway: Gatew
     assert await drive(gateway.components.loops.recoveries) == 1
 
 
-@pytest.mark.parametrize("endpoint_id", ["whe_", "x", "%00", "trn_" + "0" * 26, "WHE_01KB2000000000000000000000"])
+@pytest.mark.parametrize("endpoint_id", ["whe_", "x", "trn_" + "0" * 26, "WHE_01KB2000000000000000000000"])
 async def test_what_is_no_id_is_not_found(gateway: Gateway, endpoint_id: str) -> None:
     for answer in await asked_everywhere(gateway, endpoint_id):
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found")

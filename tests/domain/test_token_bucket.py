@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.domain.token_bucket import TokenBucket
+from service.domain.token_bucket import TokenBucket, TokenBuckets
 
 RATES = st.floats(0.01, 10_000)
 # As the poller makes them: never less than one token.
@@ -109,3 +109,32 @@ def test_whoever_waits_as_long_as_it_says_gets_at_least_one(
         if taken:
             break
     assert 1 <= taken <= math.ceil(burst)
+
+
+# --- one for each name ---
+
+
+def test_each_name_has_a_bucket_of_its_own() -> None:
+    buckets = TokenBuckets(rate=2, burst=3)
+    assert [buckets.take("a", 0) for _ in range(4)] == [0, 0, 0, 0.5]
+    assert [buckets.take("b", 0) for _ in range(4)] == [0, 0, 0, 0.5]
+    assert [buckets.take("a", at) for at in (0.4, 0.5, 0.5)] == [pytest.approx(0.1), 0, 0.5]
+
+
+def test_only_so_many_are_kept_and_the_one_used_longest_ago_is_forgotten() -> None:
+    buckets = TokenBuckets(rate=1, burst=1, most=2)
+    for name in ("a", "b", "a", "c"):
+        buckets.take(name, 0)
+    assert list(buckets._buckets) == ["a", "c"]
+    assert [buckets.take(name, 0) for name in ("a", "b")] == [1, 0]
+
+
+@given(steps=st.lists(st.tuples(st.sampled_from("abc"), st.floats(0, 2)), max_size=60))
+def test_whoever_is_told_to_wait_gets_a_token_then(steps: list[tuple[str, float]]) -> None:
+    buckets, now = TokenBuckets(rate=2, burst=2), 0.0
+    for name, passed in steps:
+        now += passed
+        seconds = buckets.take(name, now)
+        if seconds:
+            now += seconds
+            assert buckets.take(name, now) == 0

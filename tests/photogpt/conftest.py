@@ -19,7 +19,7 @@ _numbers = count()
 @pytest.fixture(scope="module")
 def served() -> Iterator[tuple[Recorder, httpx.Client]]:
     # On a clock that nobody moves, so that what hangs does so until its caller gives up.
-    options = PhotoGPTOptions(max_running=1000, keys=frozenset({KEY}))
+    options = PhotoGPTOptions(max_running=1000, keys=frozenset({KEY.reveal()}))
     recorder = Recorder(create_photogpt(options, FakeClock()))
     with serve(recorder) as url, httpx.Client(base_url=url, trust_env=False) as http:
         yield recorder, http

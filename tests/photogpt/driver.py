@@ -10,11 +10,13 @@ from typing import Any
 import httpx
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.outbound import Outbound, tls_context
+from service.domain.secret import Secret
+from service.outbound.engine import tls_context
+from service.outbound.exchange import Outbound
 from service.photogpt.client import PhotoGPT
 from tests.support.clock import FakeClock
 
-KEY, WRONG_KEY = "key-one", "key-unknown"
+KEY, WRONG_KEY = Secret("key-one"), Secret("key-unknown")
 TLS = tls_context()
 
 
@@ -63,7 +65,7 @@ class Upstream:
         assert answer.status_code == 200, answer.text
 
     def put_model(self, **order: Any) -> None:
-        answer = self.http.put(f"/_control/models/{self.model_id}", json={"key": KEY, **order})
+        answer = self.http.put(f"/_control/models/{self.model_id}", json={"key": KEY.reveal(), **order})
         assert answer.status_code == 200, answer.text
 
     def requests(self) -> list[Request]:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.domain.training import KeyRefused, ModelNotFound, Observation, Seen, Throttled, Unreadable
-from service.outbound import Answer
+from service.outbound.exchange import Answer
 from service.photogpt.answers import (
     Confirmed,
     NotReached,

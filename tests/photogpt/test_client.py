@@ -32,6 +32,7 @@ class TestTrigger:
             "accept-encoding": "identity",
             "user-agent": "photogpt-webhooks/0.1",
             "cache-control": "no-store",
+            "connection": "close",
         }
 
     @pytest.mark.parametrize(
@@ -105,8 +106,20 @@ class TestTrigger:
     async def test_a_refusal_that_repeats_the_key_is_told_without_it(
         self, photogpt: PhotoGPT, upstream: Upstream
     ) -> None:
-        upstream.order("json", body={"status": "NOK", "message": f"No credit for {KEY}."})
+        upstream.order("json", body={"status": "NOK", "message": f"No credit for {KEY.reveal()}."})
         assert await photogpt.trigger(KEY, upstream.model_id) == Refused(422, "No credit for ***.")
+
+    async def test_a_refusal_that_is_cut_inside_the_key_is_told_without_its_beginning(
+        self, photogpt: PhotoGPT, upstream: Upstream
+    ) -> None:
+        told = set()
+        for words in range(480, 512):
+            upstream.order("json", body={"status": "NOK", "message": "x" * words + KEY.reveal()})
+            result = await photogpt.trigger(KEY, upstream.model_id)
+            assert isinstance(result, Refused)
+            told.add(result.message.lstrip("x"))
+        assert told <= {"", "***", *(KEY.reveal()[:length] for length in range(4))}
+        assert {"***", ""} <= told
 
     async def test_photogpts_own_refusals(self, photogpt: PhotoGPT, upstream: Upstream) -> None:
         assert await photogpt.trigger(KEY, "unknown") == Refused(404, "there is no such model")
@@ -244,13 +257,13 @@ class TestBaseline:
     async def test_a_refusal_that_repeats_the_key_is_told_without_it(
         self, photogpt: PhotoGPT, upstream: Upstream
     ) -> None:
-        upstream.order("status", status=402, body=f'{{"status": "NOK", "message": "No credit for {KEY}."}}')
+        upstream.order("status", status=402, body=f'{{"status": "NOK", "message": "No credit for {KEY.reveal()}."}}')
         with pytest.raises(UpstreamRefused) as refused:
             await photogpt.baseline(KEY, upstream.model_id)
         assert (refused.value.message, str(refused.value)) == ("No credit for ***.", "No credit for ***.")
 
     async def test_nok_with_200_is_a_refusal_in_photogpts_words(self, photogpt: PhotoGPT, upstream: Upstream) -> None:
-        upstream.order("json", body={"status": "NOK", "message": f"No credit for {KEY}."})
+        upstream.order("json", body={"status": "NOK", "message": f"No credit for {KEY.reveal()}."})
         with pytest.raises(UpstreamRefused) as refused:
             await photogpt.baseline(KEY, upstream.model_id)
         assert (refused.value.status, refused.value.message) == (422, "No credit for ***.")
@@ -296,7 +309,7 @@ class TestKey:
         assert (refused.value.status, refused.value.message) == (401, "the API key is missing or not valid")
 
     async def test_a_key_of_many_models_is_good(self, upstream: Upstream) -> None:
-        upstream.http.post("/_control/models", json={"key": KEY, "prefix": "many", "count": 100})
+        upstream.http.post("/_control/models", json={"key": KEY.reveal(), "prefix": "many", "count": 100})
         async with client(upstream.base_url, body_limit=1000) as photogpt:
             await photogpt.check_key(KEY)
 

@@ -65,6 +65,9 @@ class Handle:
 
     migrate = write
 
+    async def scrub(self) -> bool:
+        return True
+
     async def close(self) -> None:
         self.dead = True
 
@@ -129,6 +132,9 @@ def _migrated() -> bytes:
                 return work(connection)
 
         read = migrate = write
+
+        async def scrub(self) -> bool:
+            return True
 
         async def close(self) -> None: ...
 

@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from service.crashpoints import CrashPoint, reached
 from service.domain.delivery import ErrorClass
-from service.outbound import Answer, NoAnswer
+from service.outbound.exchange import Answer, NoAnswer
 from tests.simulation.faults import Faults
 from tests.simulation.photogpt import Reply
 
@@ -21,7 +21,7 @@ _USUAL, _SLOW = 0.2, 1.5
 
 
 class Line:
-    """One process's way out, in place of `service.outbound.Outbound`; `dead` once that process has ended."""
+    """One process's way out, in place of `service.outbound.exchange.Outbound`; `dead` once that process has ended."""
 
     def __init__(
         self,

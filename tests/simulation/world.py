@@ -11,12 +11,13 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any, TypeVar, cast
 
-from service.bootstrap import Surroundings, assemble
+from service.bootstrap import Surroundings, assemble, guard_of
 from service.components import Components
 from service.crashpoints import CrashPoint, arm
 from service.domain.errors import StorageUnavailable
+from service.domain.secret import Secret
 from service.domain.training import Seen
-from service.outbound import Outbound
+from service.outbound.exchange import Outbound
 from service.photogpt.client import PhotoGPT as PhotoGPTClient
 from service.settings import Settings
 from service.storage.database import Database
@@ -32,6 +33,7 @@ from tests.simulation.photogpt import PhotoGPT, Reply
 from tests.simulation.receiver import Receiver
 from tests.simulation.virtual_time import VirtualClock, VirtualTimeLoop
 from tests.support.gateway import settings_of
+from tests.support.names import PublicNames
 
 T = TypeVar("T")
 
@@ -57,6 +59,7 @@ class Process:
             database=Database(self.handle),
             photogpt=photogpt,
             sender=_WatchedSender(world, receivers),
+            guard=guard_of(world.settings, PublicNames()),
         )
         self.components: Components = assemble(world.settings, around)
         self.up = False
@@ -201,12 +204,12 @@ class _Watched(PhotoGPTClient):
         super().__init__("https://photogpt.example/api", reads=reads, triggers=triggers, clock=world.clock)
         self._judge = world.judge
 
-    async def poll(self, key: str, model_id: str) -> Seen:
-        self._judge.poll_begins(key, model_id)
+    async def poll(self, key: Secret, model_id: str) -> Seen:
+        self._judge.poll_begins(key.reveal(), model_id)
         try:
             return await super().poll(key, model_id)
         finally:
-            self._judge.poll_ends(key)
+            self._judge.poll_ends(key.reveal())
 
 
 class _WatchedSender(Sender):

@@ -27,6 +27,7 @@ TABLES = {
     "events",
     "heartbeats",
     "idempotency_keys",
+    "keysets",
     "recoveries",
     "tenants",
     "trainings",
@@ -101,6 +102,7 @@ async def test_the_conditions_of_partial_indexes_are_what_the_tables_say(databas
         }
 
     assert await database.run(conditions) == {
+        "ix_tenants_key": "sealed_key IS NOT NULL",
         "uq_trainings_active": "finished_at IS NULL",
         "ix_trainings_due": "due_at IS NOT NULL",
         "ix_trainings_finished": "finished_at IS NOT NULL",

@@ -165,8 +165,11 @@ async def test_events_are_followed_by_index(
         SendLimits(rooms={f"receiver-{number}.example:443": number % 2 for number in range(1000)}, others=8),
         SendLimits(busy=[f"dlv_{number}" for number in range(500)], others=8),
         SendLimits(others=8, retries=0),
+        SendLimits(
+            others=8, tenants={"ten_b": 0} | {f"ten_{number}": number % 2 for number in range(1000)}, per_tenant=64
+        ),
     ],
-    ids=["no limits", "dead hosts", "a thousand hosts", "many busy", "no retries"],
+    ids=["no limits", "dead hosts", "a thousand hosts", "many busy", "no retries", "tenants at their limit"],
 )
 async def test_a_claim_goes_to_what_is_due(look: Look, limits: SendLimits, deliveries: int) -> None:
     rng = random.Random(7)
@@ -181,6 +184,15 @@ async def test_what_is_due_next_is_looked_up(look: Look, on_sqlite: bool) -> Non
         plan = await look(work)
         assert not plan.read_whole, plan
         assert plan.effort <= 500, plan
+
+
+async def test_what_counts_against_a_limit_is_counted_by_index(look: Look, on_sqlite: bool) -> None:
+    trainings = await look(lambda unit: unit.trainings.count_active("ten_a"))
+    endpoints = await look(lambda unit: unit.endpoints.count("ten_a"))
+    assert not trainings.read_whole | endpoints.read_whole
+    assert trainings.indexes("trainings") == {"uq_trainings_active"}
+    if on_sqlite:
+        assert trainings.effort <= 500, trainings
 
 
 @pytest.mark.parametrize("endpoint", ["whe_a_1", "whe_a_2", "whe_a_3"])

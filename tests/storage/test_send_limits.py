@@ -1,13 +1,14 @@
-"""What a claim leaves alone: hosts without room, more than a host's room in one claim, retries beyond their share."""
+"""What a claim leaves alone: hosts and tenants without room, more than their room in one claim, too many retries."""
 
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlmodel import SQLModel
 
 from service.storage.database import Database
 from service.storage.due_delivery import SendLimits
@@ -67,6 +68,56 @@ class TestRooms:
         assert len(await claim(database)) == 20
 
 
+async def due_of_tenants(database: Database, owners: Sequence[str]) -> None:
+    """A due delivery for each, in this order, named after its place; all of them at one host."""
+    rows: list[SQLModel] = [a_tenant(tenant) for tenant in sorted(set(owners))]
+    for number, tenant in enumerate(owners):
+        name = str(number)
+        due_at = NOW - timedelta(hours=1) + number * SECOND
+        rows += [
+            a_training(f"trn_{name}", tenant=tenant),
+            a_callback(f"cbk_{name}", training=f"trn_{name}", tenant=tenant),
+            an_event(f"evt_{name}", training=f"trn_{name}", tenant=tenant),
+            a_delivery(
+                name,
+                event=f"evt_{name}",
+                callback=f"cbk_{name}",
+                training=f"trn_{name}",
+                tenant=tenant,
+                due_at=due_at,
+            ),
+        ]
+    await store(database, *rows)
+
+
+class TestTenants:
+    async def test_one_at_its_limit_is_left_out_and_takes_no_place_in_the_batch(self, database: Database) -> None:
+        await due_of_tenants(database, ["ten_a"] * 10 + ["ten_b"] * 2)
+        limits = SendLimits(tenants={"ten_a": 0, "ten_b": 3}, per_tenant=5)
+        assert set(await claim(database, limit=2, limits=limits)) == {"10", "11"}
+        left = (await deliveries(database))["0"]
+        assert (left.due_at, left.fence, left.attempts_started) == (NOW - timedelta(hours=1), 0, 0)
+
+    async def test_its_room_is_used_up_inside_one_claim(self, database: Database) -> None:
+        await due_of_tenants(database, ["ten_a", "ten_a", "ten_a", "ten_b", "ten_a", "ten_c", "ten_c"])
+        limits = SendLimits(tenants={"ten_a": 2}, per_tenant=1)
+        assert set(await claim(database, limits=limits)) == {"0", "1", "3", "5"}
+        assert limits.tenants == {"ten_a": 2}, "the rooms that were given were used up"
+
+    async def test_less_than_no_room_is_none(self, database: Database) -> None:
+        await due_of_tenants(database, ["ten_a"])
+        assert await claim(database, limits=SendLimits(tenants={"ten_a": -1}, per_tenant=5)) == {}
+
+    async def test_without_a_limit_there_is_no_bound(self, database: Database) -> None:
+        await due_of_tenants(database, ["ten_a"] * 20)
+        assert len(await claim(database)) == 20
+
+    async def test_what_a_tenant_leaves_of_a_hosts_room_is_for_others(self, database: Database) -> None:
+        await due_of_tenants(database, ["ten_a", "ten_a", "ten_a", "ten_b"])
+        limits = SendLimits(others=2, per_tenant=1)
+        assert set(await claim(database, limits=limits)) == {"0", "3"}
+
+
 class TestRetries:
     NAMES = ("a1", "a2", "a3", "a4", "a5")
 
@@ -118,6 +169,11 @@ class TestLeftOutBy:
             (SendLimits(others=8, crowded=True), True),
             (SendLimits(others=8, retries=2), False),
             (SendLimits(others=8, retries=1), True),
+            (SendLimits(per_tenant=3), False),
+            (SendLimits(per_tenant=2), True),
+            (SendLimits(tenants={"ten_a": 2}, per_tenant=8), True),
+            (SendLimits(tenants={"ten_a": 3}, per_tenant=8), False),
+            (SendLimits(tenants={"ten_b": 0}, per_tenant=8), True),
         ],
     )
     async def test_is_true_when_a_bound_was_reached(
@@ -130,29 +186,41 @@ class TestLeftOutBy:
         assert limits.left_out_by(claimed) is expected
 
 
+TENANTS = ("ten_a", "ten_b")
+
+
 @given(
-    due=st.lists(st.tuples(st.sampled_from(HOSTS), st.integers(0, 2)), max_size=30),
+    due=st.lists(st.tuples(st.sampled_from(HOSTS), st.sampled_from(TENANTS), st.integers(0, 2)), max_size=30),
     rooms=st.dictionaries(st.sampled_from(HOSTS), st.integers(-2, 6)),
     others=st.integers(0, 6),
+    tenants=st.dictionaries(st.sampled_from(TENANTS), st.integers(-2, 9)),
+    per_tenant=st.none() | st.integers(0, 9),
     retries=st.none() | st.integers(0, 6),
 )
 def test_no_bound_is_overstepped_and_none_is_left_out_without_one(
-    due: list[tuple[str, int]], rooms: dict[str, int], others: int, retries: int | None
+    due: list[tuple[str, str, int]],
+    rooms: dict[str, int],
+    others: int,
+    tenants: dict[str, int],
+    per_tenant: int | None,
+    retries: int | None,
 ) -> None:
-    rows = [(f"dlv_{number}", host, started) for number, (host, started) in enumerate(due)]
-    chosen = SendLimits(rooms=rooms, others=others, retries=retries).fitting(rows)
+    rows = [(f"dlv_{number}", *row) for number, row in enumerate(due)]
+    limits = SendLimits(rooms=rooms, others=others, tenants=tenants, per_tenant=per_tenant, retries=retries)
+    chosen = limits.fitting(rows)
     taken = [row for row in rows if row[0] in chosen]
     assert chosen == [row[0] for row in taken], "out of order, or twice"
-    at = Counter(host for _, host, _ in taken)
-    tried = sum(started > 0 for _, _, started in taken)
-    assert all(at[host] <= max(rooms.get(host, others), 0) for host in HOSTS)
-    assert retries is None or tried <= retries
-    seen: Counter[str] = Counter()
-    for name, host, started in rows:
-        if name not in chosen:
-            full = seen[host] >= rooms.get(host, others)
-            assert full or (started > 0 and retries is not None and tried == retries)
-        seen[host] += 1
+
+    def full(before: list[tuple[str, str, str, int]], host: str, tenant: str) -> bool:
+        of_tenant = sum(row[2] == tenant for row in before)
+        return sum(row[1] == host for row in before) >= rooms.get(host, others) or (
+            per_tenant is not None and of_tenant >= tenants.get(tenant, per_tenant)
+        )
+
+    for row_id, host, tenant, started in rows:
+        before = [row for row in taken if int(row[0][4:]) < int(row_id[4:])]
+        too_many = retries is not None and started > 0 and sum(row[3] > 0 for row in before) >= retries
+        assert (row_id in chosen) is not (full(before, host, tenant) or too_many)
 
 
 class TestGiveUpWaiting:

@@ -43,6 +43,9 @@ class Unreliable:
 
     migrate = write
 
+    async def scrub(self) -> bool:
+        return await self._inner.scrub()
+
     async def close(self) -> None:
         await self._inner.close()
 

@@ -178,3 +178,39 @@ def ends(training_id: str) -> Callable[[UnitOfWork], None]:
         assert recorder.save(unit, held, watch.move(Signal.SEEN_READY), now=NOW, due_at=None) is not None
 
     return work
+
+
+class TestLimits:
+    """What is counted and what is added are one step: whoever comes second counts what the first has added."""
+
+    def takes_the_last_place(self, name: str, most: int) -> Callable[[UnitOfWork], bool]:
+        def work(unit: UnitOfWork) -> bool:
+            unit.tenants.hold("ten_a")
+            return unit.trainings.count_active("ten_a") < most and unit.trainings.add(a_training(name))
+
+        return work
+
+    async def test_only_active_trainings_of_the_tenant_are_counted(self, database: Database) -> None:
+        ended = [a_training(f"trn_{status}", status=status) for status in (Status.READY, Status.CANCELLED)]
+        active = [a_training(f"trn_{status}", status=status) for status in (Status.SUBMITTING, Status.TRAINING)]
+        suspended = a_training("trn_s", suspended=True, due_at=None)
+        others = a_training("trn_b", tenant="ten_b")
+        await store(database, a_tenant(), a_tenant("ten_b"), *ended, *active, suspended, others)
+        names = ("ten_a", "ten_b", "ten_c")
+        assert await database.read(lambda unit: [unit.trainings.count_active(name) for name in names]) == [3, 1, 0]
+
+    async def test_many_at_once_take_no_more_than_there_are_places(self, database: Database) -> None:
+        await store(database, a_tenant())
+        added = await asyncio.gather(
+            *(database.transaction(self.takes_the_last_place(f"trn_{number}", 3)) for number in range(12))
+        )
+        assert sum(added) == 3
+        assert len(await stored(database, Training)) == 3
+
+    async def test_one_that_is_not_committed_is_waited_for(self, postgres: Database, postgres_url: str) -> None:
+        await store(postgres, a_tenant())
+        async with uncommitted(postgres_url, self.takes_the_last_place("trn_1", 1)):
+            late = asyncio.create_task(postgres.transaction(self.takes_the_last_place("trn_2", 1)))
+            await wait_for_a_blocked_transaction(postgres)
+        assert not await late
+        assert [row.id for row in await stored(postgres, Training)] == ["trn_1"]

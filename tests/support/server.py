@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from collections.abc import Iterator
@@ -24,11 +25,12 @@ class _AnnouncingServer(uvicorn.Server):
 class ServerThread:
     """Serves from `start()` to `stop()` on a free port of the loopback address."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, http: type[asyncio.Protocol] | None = None) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         config = uvicorn.Config(
             app,
+            http=http or "auto",
             log_level="warning",
             access_log=False,
             proxy_headers=False,
@@ -59,8 +61,9 @@ class ServerThread:
 
 
 @contextmanager
-def serve(app: ASGIApp) -> Iterator[str]:
-    server = ServerThread(app)
+def serve(app: ASGIApp, http: type[asyncio.Protocol] | None = None) -> Iterator[str]:
+    """With `http` in place of uvicorn's own protocol."""
+    server = ServerThread(app, http)
     try:
         server.start()
         yield server.url

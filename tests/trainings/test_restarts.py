@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 from datetime import datetime
 
-from tests.support.gateway import MODEL, World
+from tests.support.gateway import MASTER_KEY, MODEL, World
+from tests.support.keysets import another_keyset
 from tests.support.waiting import wait_until
 
 
@@ -76,19 +76,19 @@ async def test_a_suspended_training_stays_suspended(world: World) -> None:
         assert await gateway.poll() == 0
 
 
-async def test_with_another_master_key_nothing_is_lost_and_nothing_is_sent_unsigned(world: World) -> None:
+async def test_with_another_keyset_nothing_is_lost_and_nothing_is_sent_unsigned(world: World) -> None:
     await world.upstream.put_model()
     await world.upstream.put_model("model-2")
-    another = base64.b64encode(bytes(32)).decode()
     async with world.gateway() as gateway:
         training = await gateway.started(callback_url=gateway.receiver.hook())
         callback = {"url": gateway.receiver.hook(), "events": ["training.started"]}
         waiting = await gateway.started("model-2", callback=callback)
     await world.upstream.control("DELETE", "/calls")
-    async with world.gateway(GATEWAY_MASTER_KEY=another) as gateway:
-        assert await gateway.deliver() == 1
-        gateway.advance(330)
-        assert await gateway.poll() == 2
+    with another_keyset(world.database, MASTER_KEY):
+        async with world.gateway() as gateway:
+            assert await gateway.deliver() == 1
+            gateway.advance(330)
+            assert await gateway.poll() == 2
     assert await world.receiver.received() == []
     assert await world.upstream.calls() == []
     async with world.gateway() as gateway:

@@ -17,10 +17,10 @@ from typing import Literal, cast
 
 import pytest
 
-from service.bootstrap import Surroundings, assemble
+from service.bootstrap import Surroundings, assemble, guard_of
 from service.components import Components
 from service.domain.delivery import DeliveryStatus, ErrorClass
-from service.outbound import Answer, NoAnswer, Outbound
+from service.outbound.exchange import Answer, NoAnswer, Outbound
 from service.photogpt.client import PhotoGPT
 from service.storage.database import Database, UnitOfWork
 from service.webhooks.sender import Sender
@@ -28,6 +28,7 @@ from tests.simulation.database import Disk, Handle
 from tests.simulation.faults import Faults
 from tests.simulation.virtual_time import VirtualClock, VirtualTimeLoop
 from tests.support.gateway import MASTER_KEY, settings_of
+from tests.support.names import PublicNames
 from tests.webhooks.ready_events import becomes_ready, subscribe
 
 HOUR = 3600.0
@@ -125,6 +126,7 @@ async def _play(clock: VirtualClock, events: int, down: Down) -> Outcome:
     faults.on = False
     receiver = PlayedReceiver(clock, rng, down)
     components = _assembled(clock, rng, Handle(Disk(faults, rng)), receiver)
+    await components.keyring.unlock(components.database, clock)
     endpoint = await subscribe(components.database, components.keyring, "https://receiver.example/hook", name="down")
     await components.start()
     tick = TICK if events < MANY else TICK_OF_MANY
@@ -158,7 +160,8 @@ def _assembled(clock: VirtualClock, rng: random.Random, handle: Handle, receiver
         GATEWAY_ATTEMPT_TIMEOUT=ATTEMPT_TIMEOUT,
     )
     sender = Sender(outbound=outbound, clock=clock)
-    return assemble(settings, Surroundings(clock, rng, Database(handle), photogpt, sender))
+    guard = guard_of(settings, PublicNames())
+    return assemble(settings, Surroundings(clock, rng, Database(handle), photogpt, sender, guard))
 
 
 async def _until_due(database: Database, clock: VirtualClock) -> float:

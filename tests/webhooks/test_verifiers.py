@@ -89,7 +89,14 @@ def rng() -> random.Random:
 
 @pytest.fixture
 def vault(rng: random.Random) -> Vault:
-    return Vault(new_master_key(rng), rng)
+    return unlocked(rng)
+
+
+def unlocked(rng: random.Random) -> Vault:
+    """Of a new installation."""
+    vault = Vault(new_master_key(rng), rng)
+    vault.unlock(None)
+    return vault
 
 
 @pytest.fixture
@@ -250,7 +257,7 @@ def test_during_a_rotation_whoever_holds_either_secret_or_the_public_key_accepts
 def test_whoever_holds_anothers_refuses(
     rng: random.Random, sent: list[Sent], verifier: Verifier, places: Sequence[int]
 ) -> None:
-    anothers = sent_messages(rng, Vault(new_master_key(rng), rng))
+    anothers = sent_messages(rng, unlocked(rng))
     for place in places:
         received = [Received(one.message, other.may_hold[place]) for one, other in zip(sent, anothers, strict=True)]
         assert verifier(received) == [False] * MESSAGES

@@ -1,0 +1,71 @@
+"""The command `rewrap`, and what other commands have to know about keys and secrets."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+import typer
+from pydantic import SecretStr
+
+from service.cli.terminal import CommandFailed, out
+from service.domain.errors import ConfigurationError, StorageUnavailable
+from service.environment import load_settings
+from service.settings import Settings
+
+if TYPE_CHECKING:
+    from service.components import Components
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(rewrap)
+
+
+def rewrap() -> None:
+    """Seal the stored keys under GATEWAY_MASTER_KEY instead of GATEWAY_PREVIOUS_MASTER_KEY; the gateway may run."""
+    settings = load_settings()
+    if asyncio.run(_rewrap(settings)):
+        out.print("The stored keys are sealed under GATEWAY_MASTER_KEY now.")
+    else:
+        out.print("The stored keys were sealed under GATEWAY_MASTER_KEY already.")
+    if settings.previous_master_key:
+        out.print("Unset GATEWAY_PREVIOUS_MASTER_KEY. Backups from before still need it: keep it as long as them.")
+
+
+def secret_values(settings: Settings) -> list[str]:
+    """What must not be in any log."""
+    found = [value.get_secret_value() for _, value in settings if isinstance(value, SecretStr)]
+    password = urlsplit(settings.database_url).password
+    return found if password is None else [*found, password, unquote(password)]
+
+
+async def under_previous_key(components: Components) -> list[str]:
+    """A finding of `check`, if it is so."""
+    try:
+        previous = await components.keyring.is_under_previous_key(components.database)
+    except ConfigurationError as wrong:
+        return [str(wrong)]
+    still = "GATEWAY_PREVIOUS_MASTER_KEY still seals the stored keys: run `photogpt-webhooks rewrap`, then unset it."
+    return [still] if previous else []
+
+
+async def _rewrap(settings: Settings) -> bool:
+    from service.clock import SystemClock
+    from service.keyring import Keyring
+    from service.master_key import vault_of
+    from service.storage.database import Database
+    from service.storage.migrations import migrate
+
+    rng = random.SystemRandom()
+    keyring = Keyring(vault_of(settings, rng), rng)
+    database = Database(settings.database_url)
+    try:
+        await migrate(database)
+        await keyring.unlock(database, SystemClock())
+        return await keyring.rewrap(database, SystemClock())
+    except StorageUnavailable as unavailable:
+        raise CommandFailed(f"DATABASE_URL: {unavailable.__cause__}") from unavailable
+    finally:
+        await database.close()
