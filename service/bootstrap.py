@@ -249,7 +249,7 @@ def _sender(settings: Settings, clock: Clock, tls: SSLContext, guard: Guard, nam
         lookup=names,
         proxy=settings.egress_proxy,
     )
-    return Sender(outbound=receivers, clock=clock)
+    return Sender(outbound=receivers, clock=clock, excerpts=settings.keeps_excerpts)
 
 
 def _limits(settings: Settings) -> Limits:

@@ -27,7 +27,8 @@ def _master_key(settings: Settings, rng: random.Random) -> str:
         given = settings.master_key.get_secret_value()
         if settings.mode == "gateway" and known_default(given):
             raise ConfigurationError(
-                "GATEWAY_MASTER_KEY is an example, which everybody knows: make one with `photogpt-webhooks keygen`."
+                "GATEWAY_MASTER_KEY is an example or readable text, not 32 random bytes: make one with "
+                "`photogpt-webhooks keygen`."
             )
         return given
     database = settings.sqlite_path

@@ -22,7 +22,6 @@ SECRETS = frozenset(
     {
         "PHOTOGPT_API_KEY",
         "GATEWAY_TOKEN",
-        "GATEWAY_ADMIN_TOKEN",
         "GATEWAY_MASTER_KEY",
         "GATEWAY_PREVIOUS_MASTER_KEY",
     }
@@ -83,11 +82,6 @@ class Settings(BaseSettings):
         None,
         "While GATEWAY_MASTER_KEY is rotated: the one before; until `photogpt-webhooks rewrap` is through.",
     )
-    admin_token: SecretStr | None = _variable(
-        "GATEWAY_ADMIN_TOKEN",
-        None,
-        "What the operator sends as Bearer to routes of the operator's; they are off if unset.",
-    )
     docs: bool = _variable("GATEWAY_DOCS", True, "Whether /docs and /openapi.json are served.")  # noqa: FBT003
     callback_allow: str = _variable(
         "GATEWAY_CALLBACK_ALLOW",
@@ -119,6 +113,11 @@ class Settings(BaseSettings):
         "Attempts under way at once for one tenant; in gateway mode 64 unless set.",
         ge=1,
         le=4096,
+    )
+    excerpts: bool | None = _variable(
+        "GATEWAY_EXCERPTS",
+        None,
+        "Whether the first bytes of receivers' answers are kept and shown; in gateway mode not unless set.",
     )
     poll_interval: Seconds = _variable("GATEWAY_POLL_INTERVAL", 300.0, "Seconds between two polls of a model.")
     lease: Seconds = _variable("GATEWAY_LEASE", 60.0, "Seconds a worker holds a claimed row.")
@@ -196,7 +195,6 @@ class Settings(BaseSettings):
         for variable, secret in (
             ("PHOTOGPT_API_KEY", self.photogpt_api_key),
             ("GATEWAY_TOKEN", self.token),
-            ("GATEWAY_ADMIN_TOKEN", self.admin_token),
         ):
             text = secret.get_secret_value() if secret else "-"
             if not (text.isascii() and text.isprintable() and text and " " not in text):
@@ -222,6 +220,10 @@ class Settings(BaseSettings):
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return self.host == "localhost"
+
+    @property
+    def keeps_excerpts(self) -> bool:
+        return self.mode == "sidecar" if self.excerpts is None else self.excerpts
 
     @property
     def open_to_this_machine(self) -> bool:

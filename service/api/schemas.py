@@ -165,7 +165,7 @@ class OutcomeOut(BaseModel):
         description="null after a 2xx; else `dns`, `refused`, `reset`, `tls`, `timeout`, `connect`, `protocol`, "
         "`blocked`, `http_3xx`, `http_4xx`, `http_5xx`, `unsigned` or `interrupted`."
     )
-    excerpt: str = Field(description="The first bytes of the answer.")
+    excerpt: str = Field(description="The first bytes of the answer; empty where GATEWAY_EXCERPTS is off.")
 
 
 class AttemptOut(OutcomeOut):

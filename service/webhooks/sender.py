@@ -30,8 +30,11 @@ class Message:
 
 
 class Sender:
-    def __init__(self, *, outbound: Outbound, clock: Clock) -> None:
+    """`excerpts`: whether the start of an answer is kept (failure model 5.8)."""
+
+    def __init__(self, *, outbound: Outbound, clock: Clock, excerpts: bool = True) -> None:
         self._outbound = outbound
+        self._excerpts = excerpts
         self._clock = clock
 
     async def send(self, url: str, message: Message) -> AttemptOutcome:
@@ -51,7 +54,7 @@ class Sender:
             status_code=answer.status_code,
             error_class=ErrorClass.of_status(answer.status_code),
             duration=answer.duration,
-            excerpt=_excerpt(answer.body),
+            excerpt=_excerpt(answer.body) if self._excerpts else "",
             retry_after=parse_retry_after(answer.headers.get("retry-after"), self._clock.now()),
         )
 

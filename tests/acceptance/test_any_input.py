@@ -12,8 +12,7 @@ import pytest
 from service.cli.processes import Children
 from tests.acceptance.load import say
 from tests.acceptance.stack import KEY, Stack
-
-MASTER_KEY = "cGxheWVkIGJ5IGVhciwgYnV0IG5vdCBhIGtub3duIG9uZQ=="
+from tests.support.gateway import MASTER_KEY
 
 MODES: dict[str, dict[str, str | None]] = {
     "sidecar": {},

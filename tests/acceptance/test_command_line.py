@@ -127,6 +127,10 @@ def test_errors_are_one_line_with_the_remedy(tmp_path: Path) -> None:
         (["serve"], {"DATABASE_URL": "mysql://x"}, 2, "DATABASE_URL must begin with"),
         (["serve"], {"GATEWAY_HOST": "0.0.0.0", "PHOTOGPT_API_KEY": "k"}, 2, "set GATEWAY_TOKEN"),
         (["serve"], {"DATABASE_URL": "postgresql://x@127.0.0.1:9/x"}, 2, "GATEWAY_MASTER_KEY"),
+        (["serve"], {"GATEWAY_CALLBACK_ALLOW": "http://10.0.0.1"}, 2, "GATEWAY_CALLBACK_ALLOW: The entry"),
+        (["serve"], {"GATEWAY_MODE": "gateway"}, 2, "needs GATEWAY_MASTER_KEY"),
+        (["serve"], {"GATEWAY_MODE": "gateway", "GATEWAY_MASTER_KEY": "A" * 43 + "="}, 2, "is an example"),
+        (["serve"], {"GATEWAY_MODE": "gateway", "GATEWAY_MASTER_KEY": "x"}, 2, "must be base64 of 32 bytes"),
     ]
     for arguments, settings, code, told in cases:
         done = run(*arguments, folder=tmp_path, **settings)

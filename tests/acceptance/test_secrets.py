@@ -25,7 +25,6 @@ KEY = "pgpt-planted-8c1f0e7b5d"
 SECRET = "whsec_" + base64.b64encode(hashlib.sha256(b"planted secret").digest()).decode()
 ENDPOINT_SECRET = "whsec_" + base64.b64encode(hashlib.sha256(b"another one").digest()).decode()
 HEADER, ENDPOINT_HEADER = "planted-header-41d09aa2", "planted-header-77ce31f5"
-ADMIN_TOKEN = "planted-admin-token-93b2"
 PLANTED = {
     "key": KEY,
     "secret": SECRET,
@@ -33,7 +32,6 @@ PLANTED = {
     "secret of an endpoint": ENDPOINT_SECRET.removeprefix("whsec_"),
     "header": HEADER,
     "header of an endpoint": ENDPOINT_HEADER,
-    "admin token": ADMIN_TOKEN,
     "old master key": OLD,
     "new master key": NEW,
 }
@@ -43,9 +41,7 @@ HASTY = {"GATEWAY_RETRY_SCHEDULE": "0,0.2,0.2,0.2,0.2,0.2,0.2,0.2,0.2,0.2"}
 
 def start(stack: Stack, **settings: str | None) -> None:
     """A gateway whose callers bring their keys."""
-    stack.start_gateway(
-        **{"PHOTOGPT_API_KEY": None, "GATEWAY_LOG_LEVEL": "debug", "GATEWAY_ADMIN_TOKEN": ADMIN_TOKEN, **settings}
-    )
+    stack.start_gateway(**{"PHOTOGPT_API_KEY": None, "GATEWAY_LOG_LEVEL": "debug", **settings})
     stack.api.headers["authorization"] = f"Bearer {KEY}"
 
 

@@ -265,3 +265,30 @@ async def test_an_answer_of_any_bytes_becomes_one_line_of_text(gateway: Gateway)
     [_, garbage] = (await only_delivery(gateway, training))["attempts"]
     assert garbage["error_class"] is None
     assert garbage["excerpt"].isprintable()
+
+
+@pytest.mark.parametrize(
+    ("settings", "kept"),
+    [
+        ({}, True),
+        ({"GATEWAY_EXCERPTS": False}, False),
+        ({"GATEWAY_MODE": "gateway", "GATEWAY_HOST": "0.0.0.0", "GATEWAY_CALLBACK_ALLOW": "127.0.0.1"}, False),
+        (
+            {
+                "GATEWAY_MODE": "gateway",
+                "GATEWAY_HOST": "0.0.0.0",
+                "GATEWAY_CALLBACK_ALLOW": "127.0.0.1",
+                "GATEWAY_EXCERPTS": True,
+            },
+            True,
+        ),
+    ],
+)
+async def test_what_a_receiver_answers_is_kept_for_those_who_asked_for_it(
+    world: World, settings: dict[str, Any], kept: bool
+) -> None:
+    await world.upstream.put_model()
+    await world.receiver.fault("status", status=500, body="of the inside", content_type="text/plain")
+    async with world.gateway(**settings) as gateway:
+        [attempt] = (await only_delivery(gateway, await sent(gateway)))["attempts"]
+        assert (attempt["status_code"], attempt["excerpt"]) == (500, "of the inside" if kept else "")
