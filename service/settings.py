@@ -185,9 +185,15 @@ class Settings(BaseSettings):
         if not self.database_url.startswith(("sqlite:///", "postgresql://")):
             yield "DATABASE_URL must begin with sqlite:/// or postgresql://"
         try:
-            parse_allow_list(self.callback_allow)
+            entries = parse_allow_list(self.callback_allow)
         except ValueError as wrong:
             yield f"GATEWAY_CALLBACK_ALLOW: {wrong}".rstrip(".")
+        else:
+            if any(entry.is_metadata for entry in entries) and not self.callback_allow_metadata:
+                yield (
+                    "GATEWAY_CALLBACK_ALLOW names addresses that hand out credentials: if that is meant, set "
+                    "GATEWAY_CALLBACK_ALLOW_METADATA=true as well"
+                )
         if self.egress_proxy is not None and not _is_proxy(self.egress_proxy):
             yield "GATEWAY_EGRESS_PROXY must be http://HOST:PORT, without user, path or query"
 

@@ -54,6 +54,15 @@ class AllowEntry:
     network: Network | None
     port: int | None
 
+    @property
+    def is_metadata(self) -> bool:
+        """Whether it names nothing but addresses that hand out credentials: without their switch it has no effect."""
+        if self.network is not None:
+            ends = (self.network.network_address, self.network.broadcast_address)
+            return all(kind_of(address) is AddressKind.METADATA for address in ends)
+        literal = read_host(f"[{self.host}]" if ":" in str(self.host) else str(self.host))[1]
+        return self.host in _METADATA_NAMES or (literal is not None and kind_of(literal) is AddressKind.METADATA)
+
     def names(self, target: Target) -> bool:
         return self.host == target.host and self.port in {None, target.port}
 

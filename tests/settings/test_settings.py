@@ -88,6 +88,13 @@ def test_a_gateway_is_for_the_network_and_for_many(monkeypatch: pytest.MonkeyPat
     assert (chosen.host, chosen.tenant_trainings, chosen.tenant_deliveries) == ("127.0.0.1", 5, 64)
 
 
+@pytest.mark.parametrize("allowed", ["169.254.169.254", "10.0.0.0/8", "0.0.0.0/0", "db.internal:5432", "[::1]:80"])
+def test_what_hands_out_credentials_takes_a_switch_of_its_own(monkeypatch: pytest.MonkeyPatch, allowed: str) -> None:
+    switch = "true" if allowed.startswith("169") else "false"
+    settings = loaded(monkeypatch, GATEWAY_CALLBACK_ALLOW=allowed, GATEWAY_CALLBACK_ALLOW_METADATA=switch)
+    assert settings.callback_allow == allowed
+
+
 @pytest.mark.parametrize(
     ("mode", "host", "to_loopback"),
     [

@@ -9,6 +9,11 @@ from tests.settings.loading import loaded
 
 BASE_URL_RULE = "PHOTOGPT_BASE_URL must be https://HOST[:PORT]/PATH (or http://), without query or fragment"
 HEADER_RULE = "must be printable ASCII without blanks: it goes into a header"
+METADATA = ("169.254.0.0/16", "10.0.0.1,169.254.169.254:80", "[fd00:ec2::254]:80", "metadata.google.internal")
+METADATA_RULE = (
+    "GATEWAY_CALLBACK_ALLOW names addresses that hand out credentials: if that is meant, set "
+    "GATEWAY_CALLBACK_ALLOW_METADATA=true as well"
+)
 PROXY_RULE = "GATEWAY_EGRESS_PROXY must be http://HOST:PORT, without user, path or query"
 GATEWAY_KEY_RULE = (
     "GATEWAY_MODE=gateway needs GATEWAY_MASTER_KEY, which seals the tenants' keys: make one with "
@@ -97,6 +102,7 @@ LEASE = "must exceed GATEWAY_UPSTREAM_TIMEOUT and GATEWAY_ATTEMPT_TIMEOUT"
         ({"PHOTOGPT_API_KEY": "a key"}, f"PHOTOGPT_API_KEY {HEADER_RULE}"),
         ({"PHOTOGPT_API_KEY": "schlüssel"}, f"PHOTOGPT_API_KEY {HEADER_RULE}"),
         ({"PHOTOGPT_API_KEY": "k", "GATEWAY_TOKEN": "to ken"}, f"GATEWAY_TOKEN {HEADER_RULE}"),
+        *(({"GATEWAY_CALLBACK_ALLOW": text}, METADATA_RULE) for text in METADATA),
         ({"GATEWAY_EGRESS_PROXY": "proxy:3128"}, PROXY_RULE),
         ({"GATEWAY_EGRESS_PROXY": "http://proxy"}, PROXY_RULE),
         ({"GATEWAY_EGRESS_PROXY": "https://proxy:3128"}, PROXY_RULE),
