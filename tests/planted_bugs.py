@@ -186,6 +186,41 @@ BUGS = (
         "            pass\n",
         ("tests/trainings/test_keys.py",),
     ),
+    Bug(
+        "only the first address of a name is judged",
+        "service/outbound/engine.py",
+        "        at_work.approve(addresses)\n",
+        "        at_work.approve(addresses[:1])\n",
+        ("tests/outbound/test_guard.py",),
+    ),
+    Bug(
+        "a request whose connection breaks is repeated",
+        "service/outbound/engine.py",
+        "self._session._retry_connection = False",
+        "self._session._retry_connection = True",
+        ("tests/outbound/test_failures.py", "tests/outbound/test_keep_alive.py"),
+    ),
+    Bug(
+        "a key that nobody knows is let in unasked",
+        "service/tenancy.py",
+        "        return await self._admission.check(caller.tenant_id, ask)\n",
+        "        return None\n",
+        ("tests/api/test_unknown_keys.py",),
+    ),
+    Bug(
+        "what is sealed opens for another owner",
+        "service/vault.py",
+        'return f"{purpose}|{owner}".encode()',
+        "return purpose.encode()",
+        ("tests/test_vault.py",),
+    ),
+    Bug(
+        "a web page may call an open sidecar by a name of its own",
+        "service/api/edge.py",
+        "if host is not None and not _names_this_machine(host):",
+        "if host is None:",
+        ("tests/edge/test_edge.py",),
+    ),
 )
 
 

@@ -140,7 +140,8 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         headers["allow"] = ", ".join(_allowed(request))
     code = _CODES.get(error.status_code, "http_error")
-    detail = "There is no such route." if error.status_code == HTTPStatus.NOT_FOUND else str(error.detail)
+    details = {404: "There is no such route.", 405: f"This route takes {headers.get('allow')}."}
+    detail = details.get(error.status_code, str(error.detail))
     return problem(error.status_code, code, detail, headers=headers)
 
 

@@ -71,7 +71,7 @@ async def test_a_wrong_method_is_told_all_right_ones(
             "title": "Method Not Allowed",
             "status": 405,
             "code": "method_not_allowed",
-            "detail": "Method Not Allowed",
+            "detail": f"This route takes {allowed}.",
         }
 
 
