@@ -12,7 +12,8 @@ _WORDS = {
     ErrorClass.TIMEOUT: "no complete answer came in time",
     ErrorClass.PROTOCOL: "the answer was not valid HTTP",
     ErrorClass.CONNECT: "no connection could be made",
-    ErrorClass.BLOCKED: "the address is not allowed",
+    ErrorClass.BLOCKED: "callbacks may not go there unless GATEWAY_CALLBACK_ALLOW names it",
+    ErrorClass.EGRESS_PROXY: "the egress proxy on our side failed or refused; the receiver was not asked",
     ErrorClass.UNSIGNED: "the signing secret could not be opened, so nothing was sent",
     ErrorClass.HTTP_3XX: "it answered with a redirect, which is not followed: give the final URL",
 }
