@@ -54,7 +54,7 @@ def schemathesis(address: str, folder: Path, seed: int) -> dict[str, Any]:
         *("--phases", "examples,coverage,fuzzing", "--checks", "all", "--exclude-checks", ",".join(LEFT_OUT)),
         *("--header", f"Authorization: Bearer {KEY}", "--request-timeout", "70", "--continue-on-failure"),
         *("--report", "json", "--report-json-path", str(report), "--generation-database", "none"),
-        # One worker: Python 3.11 now and then loses count of its stack when two threads parse source, as hypothesis does.
+        # One worker: Python 3.11 may lose count of its stack when two threads parse source, as hypothesis does.
         *("--no-color", "--warnings", "off", "--workers", "1"),
     ]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=3600, check=False)
