@@ -76,3 +76,14 @@ async def postgres(postgres_url: str) -> AsyncIterator[Database]:
     database = Database(postgres_url)
     yield database
     await database.close()
+
+
+@pytest.fixture
+def empty_sqlite_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'before.db'}"
+
+
+@pytest.fixture(params=["empty_sqlite_url", "postgres_database_url"], ids=["sqlite", "postgres"])
+def empty_url(request: pytest.FixtureRequest) -> str:
+    """A database without tables, to be filled by an earlier release."""
+    return str(request.getfixturevalue(request.param))

@@ -10,7 +10,6 @@ import hashlib
 import hmac
 import random
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from alembic import command
@@ -150,16 +149,6 @@ def _as_before(connection: Connection) -> None:
     connection.execute(
         text(insert), {**values, "at": str(values["at"])} if "sqlite" in connection.dialect.name else values
     )
-
-
-@pytest.fixture
-def empty_sqlite_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'before.db'}"
-
-
-@pytest.fixture(params=["empty_sqlite_url", "postgres_database_url"], ids=["sqlite", "postgres"])
-def empty_url(request: pytest.FixtureRequest) -> str:
-    return str(request.getfixturevalue(request.param))
 
 
 @pytest.fixture

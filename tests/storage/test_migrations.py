@@ -36,16 +36,6 @@ TABLES = {
 
 
 @pytest.fixture
-def empty_sqlite_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'empty.db'}"
-
-
-@pytest.fixture(params=["empty_sqlite_url", "postgres_database_url"], ids=["sqlite", "postgres"])
-def empty_url(request: pytest.FixtureRequest) -> str:
-    return str(request.getfixturevalue(request.param))
-
-
-@pytest.fixture
 async def empty(empty_url: str) -> AsyncIterator[Database]:
     database = Database(empty_url)
     yield database

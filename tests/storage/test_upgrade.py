@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -143,16 +142,6 @@ _JSON = ("outcome", "caller_metadata", "events")
 def _stored(value: Any, *, sqlite: bool) -> Any:
     """SQLite has no type for times: this is how SQLAlchemy writes them."""
     return value.strftime("%Y-%m-%d %H:%M:%S.%f") if sqlite and isinstance(value, datetime) else value
-
-
-@pytest.fixture
-def empty_sqlite_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'before.db'}"
-
-
-@pytest.fixture(params=["empty_sqlite_url", "postgres_database_url"], ids=["sqlite", "postgres"])
-def empty_url(request: pytest.FixtureRequest) -> str:
-    return str(request.getfixturevalue(request.param))
 
 
 @pytest.fixture
