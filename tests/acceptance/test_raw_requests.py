@@ -105,7 +105,8 @@ def played(url: str, seed: int) -> Counter[int]:
     """The statuses of all answers to one connection. Raises for one that is no HTTP."""
     chance = random.Random(seed)
     received = bytearray()
-    with connected(url) as connection, suppress(ConnectionError, TimeoutError):
+    # The gateway may have ended it, as a reset or as what is not connected any more.
+    with connected(url) as connection, suppress(OSError):
         connection.settimeout(_LISTEN)
         for piece in pieces(chance):
             connection.sendall(piece)
