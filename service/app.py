@@ -14,6 +14,7 @@ from service.api import (
     events,
     health,
     problems,
+    proxy,
     signing_keys,
     signing_secret,
     trainings,
@@ -63,6 +64,7 @@ def create_app(components: Components | None = None) -> FastAPI:
     app.state.components = components
     for module in (trainings, webhook_endpoints, events, deliveries, signing_secret, signing_keys, account, health):
         app.include_router(module.router)
+    app.include_router(proxy.router)
     if documented:
         docs.install(app)
     _describe_webhooks(app)
