@@ -42,6 +42,9 @@ Forwards a train request to PhotoGPT, watches the model every 5 minutes, and POS
 Any route may also answer 400, 408, 413, 414, 415 or 431 to a request that is malformed, slow or too large, 406 to an
 `Accept` that admits none of its answers, 429 to a caller who sends too many, and, on an open sidecar, 421 to a
 foreign `Host` and 403 to a browser's cross-site request.
+
+`/api/...` is PhotoGPT's own API, passed on as it is; `GET /api/models/{id}/train` starts a training that is watched,
+and answers as PhotoGPT does, with the headers `Training-Id` and `Link`.
 """
 
 

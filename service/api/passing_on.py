@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from starlette.responses import Response
 
@@ -29,6 +29,33 @@ if TYPE_CHECKING:
 _log = get_logger("proxy")
 
 _STATUSES_OF_HTTP = range(200, 600)
+
+
+class _Passing(Protocol):
+    """What the listener lets us do with the connection."""
+
+    def keep_date(self) -> None: ...
+
+    def cut(self) -> None: ...
+
+
+PASSING = "photogpt_webhooks.passing"
+"""In the scope's state: the request's _Passing. Other servers have none."""
+
+
+async def begin(scope: Scope, send: Send, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+    """Send the head of an answer of PhotoGPT's, with no header of ours."""
+    passing: _Passing | None = scope.get("state", {}).get(PASSING)
+    if passing is not None and any(name == b"date" for name, _ in headers):
+        passing.keep_date()
+    await send({"type": "http.response.start", "status": status, "headers": headers, UNTOUCHED: True})
+
+
+def cut(scope: Scope) -> None:
+    """End the caller's connection. A server that has no word for it does so as the answer is not brought to its end."""
+    passing: _Passing | None = scope.get("state", {}).get(PASSING)
+    if passing is not None:
+        passing.cut()
 
 
 class _Unfinished(Exception):
@@ -66,9 +93,11 @@ class PassedOn(Response):
                     await answer(scope, receive, send)
                     return
                 begun = True
-                await self._hand_on(answer, send)
+                await self._hand_on(answer, scope, send)
         except TimeoutError:
-            if not begun:
+            if begun:
+                cut(scope)
+            else:
                 await _timed_out()(scope, receive, send)
 
     async def _ask(self, scope: Scope, incoming: Incoming) -> Stream | Response:
@@ -85,21 +114,21 @@ class PassedOn(Response):
         answer.close()
         return problem(502, "upstream_failed", "PhotoGPT's answer is not HTTP.")
 
-    async def _hand_on(self, answer: Stream, send: Send) -> None:
-        """Returns without the end of the body if it is cut off: the server then ends the connection."""
+    async def _hand_on(self, answer: Stream, scope: Scope, send: Send) -> None:
         most = self._proxy.limits.most_bytes
         try:
-            start = {"type": "http.response.start", "status": answer.status, UNTOUCHED: True}
-            await send({**start, "headers": answer_headers(answer.headers, answer.status)})
+            await begin(scope, send, answer.status, answer_headers(answer.headers, answer.status))
             async for chunk in answer.chunks():
                 most -= len(chunk)
                 if most < 0:
                     _log.warning("answer_too_large", path=self._shown, most=self._proxy.limits.most_bytes)
+                    cut(scope)
                     return
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         except StreamBroken as broken:
             _log.warning("answer_cut_off", path=self._shown, reason=str(broken))
+            cut(scope)
         finally:
             answer.close()
 

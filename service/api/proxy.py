@@ -13,9 +13,8 @@ from starlette.responses import JSONResponse
 
 from service.api.body import PHOTOGPT
 from service.api.dependencies import Authenticated, Parts, idempotency_key_of
-from service.api.passing_on import PassedOn
+from service.api.passing_on import PassedOn, begin
 from service.api.problems import problem, upstream_unreachable
-from service.api.safe_headers import UNTOUCHED
 from service.components import Components
 from service.domain.errors import InvalidRequest, NotFound, UpstreamRefused
 from service.domain.reply import Reply
@@ -135,10 +134,10 @@ class Replied(Response):
         self._reply = reply
         self.raw_headers = []
 
-    async def __call__(self, _scope: Any, _receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Any, _receive: Any, send: Any) -> None:
         added = [header for header in self.raw_headers if header[0] not in {name for name, _ in self._reply.headers}]
         headers = [*self._reply.headers, *added, *self._length()]
-        await send({"type": "http.response.start", "status": self.status_code, "headers": headers, UNTOUCHED: True})
+        await begin(scope, send, self.status_code, headers)
         await send({"type": "http.response.body", "body": self._reply.body, "more_body": False})
 
     def _length(self) -> list[tuple[bytes, bytes]]:

@@ -57,8 +57,6 @@ _OF_THE_WAY = frozenset(
 )  # fmt: skip
 _PREFIXES_OF_THE_WAY = (b"x-forwarded-", b"cf-")
 _OURS = frozenset({b"callback-url", b"host", b"authorization", b"expect"})
-# The server that answers the caller puts its own.
-_OF_THE_SERVER = frozenset({b"date"})
 _UNSENDABLE_NAME = re.compile(rb"[\x00-\x1f\x7f()<>@,;:\[\]={} \t\\\"]")
 _UNSENDABLE_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -111,11 +109,7 @@ def answer_headers(headers: RawHeaders, status: int) -> list[tuple[bytes, bytes]
     """What the caller gets of PhotoGPT's headers."""
     # These have no body, and a length here would be taken for its own.
     bodiless = status in (204, 304)
-    return [
-        (name, value)
-        for name, value in _end_to_end(headers)
-        if name not in _OF_THE_SERVER and not (bodiless and name == b"content-length")
-    ]
+    return [(name, value) for name, value in _end_to_end(headers) if not (bodiless and name == b"content-length")]
 
 
 def _end_to_end(headers: RawHeaders) -> list[tuple[bytes, bytes]]:

@@ -18,6 +18,9 @@ LONG_PIECES = 200 * 1024**2 // len(PIECE)
 _PATIENCE = 30.0
 
 
+DATE = "Mon, 01 Jan 2024 00:00:00 GMT"
+
+
 class PlayedPhotoGPT(ThreadingHTTPServer):
     daemon_threads = True
 
@@ -57,18 +60,17 @@ class _Handler(BaseHTTPRequestHandler):
             case "endless":
                 self._head(None)
                 self._until_gone(b"1\r\nx\r\n" * 1000)
+            case "too-long":
+                self._head(len(PIECE) * LONG_PIECES * 2)
+                self._until_gone(PIECE)
             case "silent":
                 self._until_gone(b"")
             case "stalled":
                 self._head(1000)
                 self.wfile.write(b"x")
                 self._until_gone(b"")
-            case "cut":
-                self._head(1000)
-                self.wfile.write(b"only this")
-                self.close_connection = True
-            case "cut-chunks":
-                self._head(None)
+            case "cut" | "cut-chunks" as kind:
+                self._head(1000 if kind == "cut" else None)
                 self.wfile.write(b"5\r\nab")
                 self.close_connection = True
             case "moved":
@@ -129,6 +131,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
+
+    def date_time_string(self, timestamp: float | None = None) -> str:  # the library's signature
+        return DATE
 
     def log_message(self, *_arguments: Any) -> None:
         pass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import socket
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 
 from service.cli.processes import Children
 from tests.acceptance.load import say
-from tests.acceptance.played_photogpt import LONG_PIECES, PIECE, ZIPPED, PlayedPhotoGPT, playing
+from tests.acceptance.played_photogpt import DATE, LONG_PIECES, PIECE, ZIPPED, PlayedPhotoGPT, playing
 from tests.acceptance.stack import KEY, Stack
 from tests.support.wire import connected, heard, said
 
@@ -133,7 +134,17 @@ def test_an_answer_that_breaks_off_breaks_off_here(played: tuple[Stack, PlayedPh
     stack, _ = played
     with pytest.raises(httpx.RemoteProtocolError):
         stack.api.get(f"/api/videos/{path}")
-    assert "Traceback" not in (stack.folder / f"{stack.gateway.name}.err").read_text()
+    log = (stack.folder / f"{stack.gateway.name}.err").read_text()
+    assert "answer_cut_off" in log
+    assert '"level": "error"' not in log
+
+
+def test_an_answer_beyond_the_limit_is_cut_off(played: tuple[Stack, PlayedPhotoGPT]) -> None:
+    stack, photogpt = played
+    with stack.api.stream("GET", "/api/videos/too-long") as answer, pytest.raises(httpx.RemoteProtocolError):
+        deque(answer.iter_raw(), maxlen=0)
+    assert 200 * 1024**2 < answer.num_bytes_downloaded <= 256 * 1024**2
+    assert photogpt.caller_gone.wait(1.5)
 
 
 def test_silence_is_a_504(played: tuple[Stack, PlayedPhotoGPT]) -> None:
@@ -149,7 +160,7 @@ def test_redirects_and_compression_pass_untouched(played: tuple[Stack, PlayedPho
     with stack.api.stream("GET", "/api/videos/zipped") as answer:
         assert b"".join(answer.iter_raw()) == ZIPPED
         assert (answer.headers["content-encoding"], answer.headers["etag"]) == ("gzip", '"e"')
-        assert len(answer.headers.get_list("date")) == 1
+        assert answer.headers.get_list("date") == [DATE]
     assert [request for request, _ in photogpt.requests] == ["GET /api/videos/moved", "GET /api/videos/zipped"]
 
 

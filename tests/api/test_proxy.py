@@ -172,3 +172,10 @@ async def test_an_answer_that_never_comes(world: World, kind: str, status: int, 
         await gateway.upstream.fault(kind, path="/ping", **({"seconds": 60} if kind == "hang" else {}))
         answer = await gateway.http.get("/api/ping")
         assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+async def test_no_exchange_takes_longer_than_it_may(world: World) -> None:
+    async with world.gateway(GATEWAY_PROXY_TIMEOUT=0.3) as gateway:
+        await gateway.upstream.fault("hang", path="/ping", seconds=60)
+        answer = await gateway.http.get("/api/ping")
+        assert (answer.status_code, answer.json()["code"]) == (504, "upstream_timeout")

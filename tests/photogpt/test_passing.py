@@ -176,7 +176,7 @@ def test_an_answer_keeps_what_is_end_to_end_in_order() -> None:
             (b"Connection", b"close, X-Hop"),
             (b"X-Hop", b"1"),
             (b"Transfer-Encoding", b"chunked"),
-            (b"Date", b"Mon"),
+            (b"Date", b"Mon, 01 Jan 2024 00:00:00 GMT"),
             (b"Content-Encoding", b"gzip"),
             (b"Location", b"https://elsewhere.example/"),
             (b"X-Broken", b"a\x01b"),
@@ -187,6 +187,7 @@ def test_an_answer_keeps_what_is_end_to_end_in_order() -> None:
     assert answered == [
         (b"set-cookie", b"a=1"),
         (b"set-cookie", b"b=2"),
+        (b"date", b"Mon, 01 Jan 2024 00:00:00 GMT"),
         (b"content-encoding", b"gzip"),
         (b"location", b"https://elsewhere.example/"),
     ]
