@@ -6,9 +6,9 @@ care: the training is watched as one of `POST /v1/trainings` is.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 from starlette.responses import JSONResponse
 
 from service.api.body import PHOTOGPT
@@ -30,18 +30,8 @@ _HINTS = ("sec-purpose", "purpose", "x-purpose", "x-moz")
 _GUESSES = ("prefetch", "prerender", "preview")
 
 
-async def _welcome(parts: Parts, caller: Authenticated) -> Caller:
-    """On a gateway a key that PhotoGPT does not know calls nobody through it: keys are made up faster than checked.
-
-    A sidecar lets PhotoGPT itself say so.
-    """
-    if parts.settings.mode == "gateway":
-        await parts.tenancy.admit(caller)
-    return caller
-
-
 @router.api_route(PHOTOGPT + "{path:path}", methods=sorted(EVERY_METHOD), include_in_schema=False)
-async def photogpt(request: Request, parts: Parts, caller: Annotated[Caller, Depends(_welcome)]) -> Response:
+async def photogpt(request: Request, parts: Parts, caller: Authenticated) -> Response:
     raw_path: bytes = request.scope["raw_path"]
     query: bytes = request.scope["query_string"]
     prefix = PHOTOGPT.encode()
@@ -54,6 +44,9 @@ async def photogpt(request: Request, parts: Parts, caller: Annotated[Caller, Dep
         return problem(405, "method_not_allowed", detail, headers={"allow": allowed})
     if is_train(target.path):
         return _not_meant(request) or await _train(request, parts, caller, target.path[1])
+    if parts.settings.mode == "gateway":
+        # Keys are made up faster than PhotoGPT can refuse them. A sidecar lets PhotoGPT itself say so.
+        await parts.tenancy.admit(caller)
     return PassedOn(parts.proxy, caller.key, target)
 
 

@@ -136,6 +136,14 @@ async def test_a_lost_answer_is_a_504_that_names_the_training_and_a_repeat_joins
     assert await gateway.upstream.trigger_calls() == 1
 
 
+async def test_a_gateway_that_does_not_know_the_key_passes_photogpts_refusal_on(world: World) -> None:
+    async with world.gateway(GATEWAY_MODE="gateway") as gateway:
+        await gateway.upstream.fault_reading("status", status=401, times=2)
+        answer = await gateway.http.get(TRAIN)
+        assert seen(answer) == seen(await directly(gateway, f"/api/models/{MODEL}"))
+        assert len(await gateway.upstream.calls()) == 2
+
+
 async def test_it_joins_what_the_other_route_started(gateway: Gateway) -> None:
     started = await gateway.started()
     answer = await gateway.http.get(TRAIN, params={"callback_url": gateway.receiver.hook("joined")})
