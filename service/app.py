@@ -14,6 +14,7 @@ from service.api import (
     events,
     health,
     problems,
+    proxy,
     signing_keys,
     signing_secret,
     trainings,
@@ -41,6 +42,9 @@ Forwards a train request to PhotoGPT, watches the model every 5 minutes, and POS
 Any route may also answer 400, 408, 413, 414, 415 or 431 to a request that is malformed, slow or too large, 406 to an
 `Accept` that admits none of its answers, 429 to a caller who sends too many, and, on an open sidecar, 421 to a
 foreign `Host` and 403 to a browser's cross-site request.
+
+`/api/...` is PhotoGPT's own API, passed on as it is; `GET /api/models/{id}/train` starts a training that is watched,
+and answers as PhotoGPT does, with the headers `Training-Id` and `Link`.
 """
 
 
@@ -63,6 +67,7 @@ def create_app(components: Components | None = None) -> FastAPI:
     app.state.components = components
     for module in (trainings, webhook_endpoints, events, deliveries, signing_secret, signing_keys, account, health):
         app.include_router(module.router)
+    app.include_router(proxy.router)
     if documented:
         docs.install(app)
     _describe_webhooks(app)

@@ -24,7 +24,9 @@ from service.outbound.engine import tls_context
 from service.outbound.exchange import Outbound
 from service.outbound.guard import Guard, Names
 from service.outbound.lookup import Lookup
+from service.outbound.streams import Streams
 from service.photogpt.client import PhotoGPT
+from service.photogpt.proxy import Proxy, ProxyLimits
 from service.pruner import KeySweep, Pruner
 from service.settings import Settings
 from service.storage.database import Database
@@ -61,6 +63,7 @@ class Surroundings:
     photogpt: PhotoGPT
     sender: Sender
     guard: Guard
+    tls: SSLContext | None = None
 
 
 def build(
@@ -80,7 +83,8 @@ def build(
     database = Database(settings.database_url)
     tls = tls_context()
     sender = _sender(settings, clock, tls, guard, names)
-    return assemble(settings, Surroundings(clock, rng, database, _photogpt(settings, clock, tls), sender, guard))
+    photogpt = _photogpt(settings, clock, tls)
+    return assemble(settings, Surroundings(clock, rng, database, photogpt, sender, guard, tls))
 
 
 def guard_of(settings: Settings, names: Names, own_ports: frozenset[int] | None = None) -> Guard:
@@ -123,6 +127,7 @@ def assemble(settings: Settings, around: Surroundings) -> Components:
         clock=clock,
         database=database,
         photogpt=around.photogpt,
+        proxy=_proxy(settings, around.tls),
         sender=around.sender,
         guard=around.guard,
         keyring=keyring,
@@ -234,6 +239,21 @@ def _photogpt(settings: Settings, clock: Clock, tls: SSLContext) -> PhotoGPT:
         reads=Outbound(**upstream, keep_alive=True),
         triggers=Outbound(**upstream, keep_alive=False, crash_when_sent=CrashPoint.TRIGGER_SENT),
         clock=clock,
+    )
+
+
+def _proxy(settings: Settings, tls: SSLContext | None) -> Proxy:
+    """For what passes through: with lookups of its own, as all that goes to PhotoGPT."""
+    lookup = Lookup()
+
+    def streams(*, keep_alive: bool) -> Streams:
+        return Streams(quiet=settings.upstream_timeout, keep_alive=keep_alive, tls=tls, lookup=lookup)
+
+    return Proxy(
+        settings.photogpt_base_url,
+        reads=streams(keep_alive=True),
+        writes=streams(keep_alive=False),
+        limits=ProxyLimits(settings.proxy_most_bytes, settings.proxy_timeout, settings.proxy_all),
     )
 
 

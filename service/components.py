@@ -16,6 +16,7 @@ from service.keyring import Keyring
 from service.lifecycle import Lifecycle
 from service.outbound.guard import Guard
 from service.photogpt.client import PhotoGPT
+from service.photogpt.proxy import Proxy
 from service.settings import Settings
 from service.storage.database import Database
 from service.storage.due_delivery import DueDelivery
@@ -76,6 +77,7 @@ class Components:
     clock: Clock
     database: Database
     photogpt: PhotoGPT
+    proxy: Proxy
     sender: Sender
     guard: Guard
     keyring: Keyring
@@ -112,6 +114,7 @@ class Components:
 
     async def close(self) -> None:
         await self.photogpt.close()
+        await self.proxy.close()
         await self.sender.close()
         await self.database.close()
 

@@ -128,6 +128,19 @@ class Settings(BaseSettings):
     )
     attempt_timeout: Seconds = _variable("GATEWAY_ATTEMPT_TIMEOUT", 15.0, "Seconds for one whole attempt.")
     upstream_timeout: Seconds = _variable("GATEWAY_UPSTREAM_TIMEOUT", 30.0, "Seconds for one whole call to PhotoGPT.")
+    proxy_all: bool = _variable(
+        "GATEWAY_PROXY_ALL",
+        False,  # noqa: FBT003
+        "Whether /api passes on any path, and not only those that PhotoGPT documents.",
+    )
+    proxy_most_bytes: int = _variable(
+        "GATEWAY_PROXY_MOST_BYTES", 512 * 1024**2, "Bytes of one body through /api, either way.", ge=1024, le=1024**4
+    )
+    proxy_timeout: Seconds = _variable(
+        "GATEWAY_PROXY_TIMEOUT",
+        3600.0,
+        "Seconds for one whole exchange through /api; silence is cut after GATEWAY_UPSTREAM_TIMEOUT.",
+    )
     polls_in_flight: int = _variable("GATEWAY_POLLS_IN_FLIGHT", 64, "Polls under way at once.", ge=1, le=4096)
     deliveries_in_flight: int = _variable(
         "GATEWAY_DELIVERIES_IN_FLIGHT", 256, "Attempts under way at once.", ge=1, le=4096

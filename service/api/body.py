@@ -18,6 +18,7 @@ from service.api.problems import problem
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+PHOTOGPT = "/api/"
 MOST_BYTES = 64 * 1024
 MOST_SECONDS = 30.0
 _DEEPEST = 32
@@ -30,14 +31,17 @@ class NotStrictJson(ValueError):
 
 
 class BodyGuard:
-    """ASGI middleware for every path: no body, wanted or not, is waited for without end."""
+    """ASGI middleware for every path of ours: no body, wanted or not, is waited for without end.
+
+    What is behind `/api/` is PhotoGPT's to read: `passing_on` bounds it.
+    """
 
     def __init__(self, app: ASGIApp, most_seconds: float = MOST_SECONDS) -> None:
         self._app = app
         self._most_seconds = most_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["path"].startswith(PHOTOGPT):
             await self._app(scope, receive, send)
             return
         headers = _of_the_body(scope)

@@ -78,7 +78,7 @@ async def quiet(woken: asyncio.Event, seconds: float) -> None:
             await woken.wait()
 
 
-async def _idempotency_key(
+async def idempotency_key_of(
     idempotency_key: Annotated[
         str | None, Header(description="Any text of yours; the same request with it is answered once, for 24 h.")
     ] = None,
@@ -94,7 +94,7 @@ async def _idempotency_key(
     return key
 
 
-IdempotencyKey = Annotated[str | None, Depends(_idempotency_key)]
+IdempotencyKey = Annotated[str | None, Depends(idempotency_key_of)]
 
 
 @dataclass(frozen=True, slots=True)

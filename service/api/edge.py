@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from service.api.problems import MEDIA_TYPE, problem
-from service.api.safe_headers import with_safe_headers
+from service.api.safe_headers import UNTOUCHED, with_safe_headers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -48,7 +48,7 @@ class Edge:
             return
 
         async def send_safely(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] == "http.response.start" and not message.pop(UNTOUCHED, False):
                 message["headers"] = with_safe_headers(message["headers"])
             await send(message)
 

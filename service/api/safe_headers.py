@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+UNTOUCHED = "photogpt_webhooks.untouched"
+"""In the message that starts an answer: its headers are PhotoGPT's, and none of ours."""
+
 Headers = list[tuple[bytes, bytes]]
 
 _SAFE_HEADERS: Headers = [

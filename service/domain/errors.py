@@ -19,6 +19,8 @@ GatewayError
 
 from __future__ import annotations
 
+from service.domain.reply import Reply
+
 
 class GatewayError(Exception):
     """Base of everything this service raises on purpose. `str()` of it is a sentence for a person."""
@@ -94,14 +96,20 @@ class IdempotencyMismatch(GatewayError):
 
 
 class UpstreamRefused(GatewayError):
-    """PhotoGPT answered with a refusal. `status` is what the caller gets; `message` is PhotoGPT's own text, bounded."""
+    """PhotoGPT answered with a refusal. `status` is what the caller gets; `message` is PhotoGPT's own text, bounded.
+
+    `reply`: all that PhotoGPT said, for who is to get the very same.
+    """
 
     code = "upstream_refused"
 
-    def __init__(self, status: int, message: str, *, retry_after: int | None = None) -> None:
+    def __init__(
+        self, status: int, message: str, *, retry_after: int | None = None, reply: Reply | None = None
+    ) -> None:
         super().__init__(message or f"PhotoGPT refused the request with HTTP {status}.")
         self.status = status
         self.message = message
+        self.reply = reply
         self.retry_after = retry_after
 
 

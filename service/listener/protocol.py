@@ -6,10 +6,10 @@ problem and is let go. What a well-formed request may ask for is decided behind 
 
 It leans on this of uvicorn 0.54's HttpToolsProtocol, and `tests/edge/test_uvicorn.py` fails when that changes: the
 callbacks of asyncio and of httptools are methods (`on_message_begin`, `on_url`, `on_header`, `on_headers_complete`,
-`on_message_complete`); `on_response_complete` is called after each answer; `url` and `headers` hold the head;
-`cycle` is the latest request, with `response_started`, `response_complete`, `disconnected`, `keep_alive` and
-`message_event`; `pipeline` holds those that wait, newest first; `connections` holds all; everything is written to and
-closed on `transport`; `_unset_keepalive_if_required` ends the wait for the next request.
+`on_message_complete`); `on_response_complete` is called after each answer; `url` and `headers` hold the head; `cycle`
+is the latest request, with `response_started`, `response_complete`, `disconnected`, `keep_alive` and `message_event`,
+`default_headers` and `scope`; `pipeline` holds those that wait, newest first; `connections` holds all; everything is
+written to and closed on `transport`; `_unset_keepalive_if_required` ends the wait for the next request.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from service.api.passing_on import PASSING
 from service.api.problems import problem
 from service.api.safe_headers import with_safe_headers
 from service.listener.limits import CODING, HOST, MALFORMED, TARGET, UNKNOWN_METHOD, VERSION, Limits, Refusal
+from service.listener.passing import Passing
 from service.listener.wire import Wire
 from service.telemetry.logging import get_logger
 
@@ -142,6 +144,7 @@ class Protocol(HttpToolsProtocol):
             self.pipeline[0][0].keep_alive = False
             raise ValueError("too many requests at once")
         super().on_headers_complete()
+        self.cycle.scope.setdefault("state", {})[PASSING] = Passing(self.cycle, self._wire)
         self._place = _Place.BODY
         if self.parser.should_upgrade():
             self.cycle.keep_alive = False

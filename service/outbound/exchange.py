@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import aiohttp
@@ -38,6 +38,7 @@ class Answer:
     body: bytes
     complete: bool
     duration: timedelta
+    raw_headers: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
 
 
 class NoAnswer(Exception):
@@ -97,6 +98,7 @@ class Outbound:
             body=received,
             complete=complete,
             duration=self._since(started),
+            raw_headers=response.raw_headers,
         )
 
     async def close(self) -> None:

@@ -8,14 +8,16 @@ what does not have the documented shape says nothing about the model, and decide
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from service.domain.backoff import parse_retry_after
+from service.domain.reply import Reply
 from service.domain.text import printable
 from service.domain.training import KeyRefused, ModelNotFound, Observation, Seen, Throttled, Unreadable
 from service.outbound.exchange import Answer
+from service.photogpt.passing import answer_headers
 
 _LONGEST_MESSAGE = 500
 _LONGEST_STATUS = 64
@@ -31,7 +33,9 @@ _RELAYED_IN_ENVELOPE = frozenset({401, 403, 404, 503})
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """PhotoGPT started the training."""
+    """PhotoGPT started the training. `reply`: in these very words."""
+
+    reply: Reply | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,7 @@ class Refused:
     status: int
     message: str
     retry_after: timedelta | None = None
+    reply: Reply | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +85,10 @@ def reading_refused(answer: Answer, now: datetime) -> Refused | None:
     """PhotoGPT's refusal of a reading, for a caller who waits; None when it is none, or not PhotoGPT's own."""
     code, envelope = answer.status_code, _envelope(answer)
     if code == 200:
-        return Refused(422, refusal_message(answer)) if _outcome(envelope) == "NOK" else None
+        return Refused(422, refusal_message(answer), reply=_reply(answer)) if _outcome(envelope) == "NOK" else None
     if code in _RELAYED or (code in _RELAYED_IN_ENVELOPE and envelope is not None):
-        return Refused(code, refusal_message(answer), parse_retry_after(answer.headers.get("retry-after"), now))
+        retry_after = parse_retry_after(answer.headers.get("retry-after"), now)
+        return Refused(code, refusal_message(answer), retry_after, _reply(answer))
     return None
 
 
@@ -102,15 +108,15 @@ def trigger_result(answer: Answer, now: datetime) -> TriggerResult:
         return NotReached("http_403")  # a CDN's page: PhotoGPT never saw the request (photogpt-facts 1)
     if (400 <= code < 500 and code not in _UNCLEAR_4XX) or (code == 503 and envelope is not None):
         retry_after = parse_retry_after(answer.headers.get("retry-after"), now)
-        return Refused(code, refusal_message(answer), retry_after)
+        return Refused(code, refusal_message(answer), retry_after, _reply(answer))
     return Unclear(f"http_{code}")
 
 
 def refusal_message(answer: Answer) -> str:
     """PhotoGPT's own words, bounded; empty when it said nothing readable."""
     envelope = _envelope(answer) or {}
-    for field in ("message", "err"):
-        text = envelope.get(field)
+    for name in ("message", "err"):
+        text = envelope.get(name)
         if isinstance(text, str) and (said := clean_text(text, _LONGEST_MESSAGE)):
             return said
     return ""
@@ -124,9 +130,9 @@ def clean_text(text: str, limit: int) -> str:
 def _success(answer: Answer, envelope: dict[str, Any] | None) -> TriggerResult:
     outcome = _outcome(envelope)
     if outcome == "OK":
-        return Confirmed()
+        return Confirmed(_reply(answer))
     if outcome == "NOK":
-        return Refused(422, refusal_message(answer))
+        return Refused(422, refusal_message(answer), reply=_reply(answer))
     return Unclear(f"http_{answer.status_code}_without_envelope")
 
 
@@ -149,6 +155,13 @@ def _model(envelope: dict[str, Any] | None, model_id: str) -> Observation | Unre
     return Observation(
         clean_text(status, _LONGEST_STATUS), clean_text(updated_at, _LONGEST_TIMESTAMP) if updated_at else None
     )
+
+
+def _reply(answer: Answer) -> Reply | None:
+    """The whole answer; of one too long to be read there is no whole."""
+    if not answer.complete:
+        return None
+    return Reply(answer.status_code, tuple(answer_headers(answer.raw_headers, answer.status_code)), answer.body)
 
 
 def _outcome(envelope: dict[str, Any] | None) -> str:

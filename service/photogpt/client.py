@@ -95,7 +95,8 @@ class PhotoGPT:
         if refused is not None:
             waits = refused.retry_after
             seconds = None if waits is None else round(min(waits, LONGEST_POLL_WAIT).total_seconds())
-            return UpstreamRefused(refused.status, _masked(refused.message, key), retry_after=seconds)
+            message = _masked(refused.message, key)
+            return UpstreamRefused(refused.status, message, retry_after=seconds, reply=refused.reply)
         reason = seen.reason if isinstance(seen, Unreadable) else "no answer"
         return UpstreamUnreachable(
             f"PhotoGPT could not be asked about {what} ({reason}). Nothing was triggered; try again."

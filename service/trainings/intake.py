@@ -241,8 +241,12 @@ def _outcome(result: TriggerResult, training: dict[str, object] | None) -> Outco
             retry_after = None
             if result.retry_after is not None:
                 retry_after = min(round(result.retry_after.total_seconds()), _LONGEST_RETRY_AFTER)
-            return Outcome(OutcomeKind.REFUSED, training, result.status, result.message, retry_after)
+            return Outcome(
+                OutcomeKind.REFUSED, training, result.status, result.message, retry_after, reply=result.reply
+            )
         case NotReached():
             return Outcome(OutcomeKind.UNREACHABLE, training, message=_failure(result).message)
-        case Confirmed() | Unclear():
+        case Confirmed():
+            return Outcome(OutcomeKind.ACCEPTED, training, reply=result.reply)
+        case Unclear():
             return Outcome(OutcomeKind.ACCEPTED, training)

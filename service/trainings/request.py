@@ -6,12 +6,13 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from service.domain.errors import InvalidRequest
 from service.domain.event import CALLBACK_EVENTS, DEFAULT_CALLBACK_EVENTS
+from service.domain.reply import Reply
 from service.domain.subscription import check_secret, checked_events, checked_headers
 
 # `..`, `a?x` and `a#f` would cut or leave the path of the upstream URL, even percent-encoded (failure model 4).
@@ -51,7 +52,10 @@ class OutcomeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The answer to a train request; stored as it is for its Idempotency-Key. A refusal has PhotoGPT's `status`."""
+    """The answer to a train request; stored for its Idempotency-Key. A refusal has PhotoGPT's `status`.
+
+    `reply`: PhotoGPT's own answer to the trigger, where there is one; it is not stored.
+    """
 
     kind: OutcomeKind
     training: dict[str, Any] | None = None
@@ -59,6 +63,7 @@ class Outcome:
     message: str = ""
     retry_after: int | None = None
     replayed: bool = False
+    reply: Reply | None = field(default=None, compare=False, repr=False)
 
     @property
     def may_succeed_later(self) -> bool:
@@ -66,7 +71,9 @@ class Outcome:
         return self.kind is OutcomeKind.UNREACHABLE or (self.kind is OutcomeKind.REFUSED and self.status in (429, 503))
 
     def stored(self) -> dict[str, Any]:
-        return asdict(self)
+        content = asdict(replace(self, reply=None))
+        del content["reply"]
+        return content
 
     @classmethod
     def replay(cls, stored: Mapping[str, Any]) -> Outcome:

@@ -41,6 +41,8 @@ BODIES: Mapping[tuple[str, str], dict[str, Any]] = {
     ("post", "/v1/webhook-endpoints/{endpoint_id}/recover"): {"since": "2026-11-20T00:00:00Z"},
 }
 STREAM = "/v1/events/stream"
+# PhotoGPT's own ids, which PhotoGPT tells apart by the key that is passed on with them.
+PASSED_ON = "/api/{path:path}"
 
 
 @pytest.fixture
@@ -111,7 +113,7 @@ def body_of(operation: Operation) -> dict[str, Any]:
 def test_every_route_and_parameter_is_known_here() -> None:
     described = {(operation.method, operation.path) for operation in operations()}
     for route in iter_route_contexts(create_app().routes):
-        if "{" in str(route.path):
+        if "{" in str(route.path) and str(route.path) != PASSED_ON:
             for method in route.methods or ():
                 assert (method.lower(), str(route.path)) in described, f"{method} {route.path} is not described"
     for operation in operations():

@@ -50,7 +50,16 @@ def test_a_head_is_collected_where_it_is_read(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["response_started", "response_complete", "disconnected", "keep_alive", "message_event"]
+    "name",
+    [
+        "response_started",
+        "response_complete",
+        "disconnected",
+        "keep_alive",
+        "message_event",
+        "default_headers",
+        "scope",
+    ],
 )
 def test_a_request_has_what_is_read_of_it(name: str) -> None:
     assert re.search(rf"self\.{name} = ", written(RequestResponseCycle.__init__))
