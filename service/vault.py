@@ -47,12 +47,12 @@ def new_master_key(rng: random.Random) -> str:
 
 def known_default(master_key: str) -> bool:
     """Whether this is an example and not random bytes: one byte over and over, counting, a pattern, or words."""
-    text = master_key.strip().rstrip("=")
-    if len(set(text)) <= _FEW_CHARACTERS or any(word in text.lower() for word in _WORDS):
-        return True
     key = _decoded(master_key)
     if key is None:
         return False  # no key at all, which `Vault` says
+    text = master_key.strip().rstrip("=")
+    if len(set(text)) <= _FEW_CHARACTERS or any(word in text.lower() for word in _WORDS):
+        return True
     steps = {(after - before) % 256 for before, after in itertools.pairwise(key)}
     halves = key[: len(key) // 2] == key[len(key) // 2 :]
     readable = all(0x20 <= byte <= 0x7E for byte in key)
