@@ -160,8 +160,9 @@ async def test_who_was_known_before_a_restart_does_not_wait_either(world: World)
 async def test_requests_with_one_unknown_key_share_one_question(gateway: Gateway) -> None:
     await gateway.upstream.fault("delay", path="/models", seconds=5, times=None)
     waiting = [asyncio.create_task(asks(gateway, "/v1/signing-secret")) for _ in range(8)]
-    await wait_until(lambda: gateway.components.tenancy._admission._waiting == 7, what="seven to wait for the first")
-    gateway.upstream.clock.release()
+    admission, photogpt = gateway.components.tenancy._admission, gateway.upstream.clock
+    await wait_until(lambda: admission._waiting == 7 and photogpt.held, what="seven to wait for one that is asked")
+    photogpt.release()
     answers = await asyncio.gather(*waiting)
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.content for answer in answers}) == 1
