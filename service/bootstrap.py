@@ -61,9 +61,9 @@ class Surroundings:
     rng: random.Random
     database: Database
     photogpt: PhotoGPT
+    proxy: Proxy
     sender: Sender
     guard: Guard
-    tls: SSLContext | None = None
 
 
 def build(
@@ -83,8 +83,10 @@ def build(
     database = Database(settings.database_url)
     tls = tls_context()
     sender = _sender(settings, clock, tls, guard, names)
-    photogpt = _photogpt(settings, clock, tls)
-    return assemble(settings, Surroundings(clock, rng, database, photogpt, sender, guard, tls))
+    # PhotoGPT has lookups of its own: no name that a caller made up can keep it waiting.
+    upstream = Lookup()
+    photogpt, proxy = _photogpt(settings, clock, tls, upstream), proxy_of(settings, tls, upstream)
+    return assemble(settings, Surroundings(clock, rng, database, photogpt, proxy, sender, guard))
 
 
 def guard_of(settings: Settings, names: Names, own_ports: frozenset[int] | None = None) -> Guard:
@@ -127,7 +129,7 @@ def assemble(settings: Settings, around: Surroundings) -> Components:
         clock=clock,
         database=database,
         photogpt=around.photogpt,
-        proxy=_proxy(settings, around.tls),
+        proxy=around.proxy,
         sender=around.sender,
         guard=around.guard,
         keyring=keyring,
@@ -225,14 +227,13 @@ def _loops(settings: Settings, around: Surroundings, trainings: FirstHalf, webho
     )
 
 
-def _photogpt(settings: Settings, clock: Clock, tls: SSLContext) -> PhotoGPT:
-    """It has lookups of its own: no name that a caller made up can keep it waiting."""
+def _photogpt(settings: Settings, clock: Clock, tls: SSLContext, lookup: Names) -> PhotoGPT:
     upstream: dict[str, Any] = {
         "timeout": settings.upstream_timeout,
         "body_limit": _UPSTREAM_BODY_LIMIT,
         "clock": clock,
         "tls": tls,
-        "lookup": Lookup(),
+        "lookup": lookup,
     }
     return PhotoGPT(
         settings.photogpt_base_url,
@@ -242,9 +243,8 @@ def _photogpt(settings: Settings, clock: Clock, tls: SSLContext) -> PhotoGPT:
     )
 
 
-def _proxy(settings: Settings, tls: SSLContext | None) -> Proxy:
-    """For what passes through: with lookups of its own, as all that goes to PhotoGPT."""
-    lookup = Lookup()
+def proxy_of(settings: Settings, tls: SSLContext, lookup: Names) -> Proxy:
+    """For what passes through to PhotoGPT."""
 
     def streams(*, keep_alive: bool) -> Streams:
         return Streams(quiet=settings.upstream_timeout, keep_alive=keep_alive, tls=tls, lookup=lookup)

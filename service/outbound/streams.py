@@ -14,10 +14,9 @@ from contextlib import suppress
 import aiohttp
 
 from service.domain.delivery import ErrorClass
-from service.outbound.engine import KEEP_ALIVE_SECONDS, Engine, tls_context
+from service.outbound.engine import KEEP_ALIVE_SECONDS, Engine
 from service.outbound.failures import FAILURES, error_class_of
 from service.outbound.guard import Names
-from service.outbound.lookup import Lookup
 from service.outbound.passage import Passage
 
 _NO_TIMEOUT = aiohttp.ClientTimeout(total=None)
@@ -35,14 +34,10 @@ class StreamBroken(Exception):
 class Streams:
     """`quiet`: seconds that the other side may let pass without taking or giving a byte."""
 
-    def __init__(
-        self, *, quiet: float, keep_alive: bool, tls: ssl.SSLContext | None, lookup: Names | None = None
-    ) -> None:
+    def __init__(self, *, quiet: float, keep_alive: bool, tls: ssl.SSLContext, lookup: Names) -> None:
         self._quiet = quiet
-        self._tls = tls
-        self._names = lookup
-        self._keep_alive = KEEP_ALIVE_SECONDS if keep_alive else None
-        self._engine: Engine | None = None
+        kept = KEEP_ALIVE_SECONDS if keep_alive else None
+        self._engine = Engine(tls=tls, names=lookup, guard=None, proxy=None, keep_alive=kept)
 
     async def begin(
         self, method: str, url: str, headers: Sequence[tuple[str, str]], body: AsyncIterable[bytes] | None
@@ -51,31 +46,18 @@ class Streams:
 
         A body without Content-Length among the headers goes out in chunks.
         """
-        engine = self._engine or self._open()
         passage = Passage()
         try:
             async with asyncio.timeout(self._quiet) as patience:
                 watched = None if body is None else _patient(body, patience, self._quiet)
-                response = await engine.begin(passage, method, url, headers, watched, _NO_TIMEOUT)
+                response = await self._engine.begin(passage, method, url, headers, watched, _NO_TIMEOUT)
         except FAILURES as error:
             # Not `from error`: aiohttp's repeat URL and headers, and with them keys, in a traceback.
             raise StreamBroken(error_class_of(error, passage), sent=passage.sent) from None
         return Stream(response, passage, self._quiet)
 
     async def close(self) -> None:
-        engine, self._engine = self._engine, None
-        if engine is not None:
-            await engine.close()
-
-    def _open(self) -> Engine:
-        self._engine = Engine(
-            tls=self._tls or tls_context(),
-            names=self._names or Lookup(),
-            guard=None,
-            proxy=None,
-            keep_alive=self._keep_alive,
-        )
-        return self._engine
+        await self._engine.close()
 
 
 class Stream:

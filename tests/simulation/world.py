@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import random
+import ssl
 import traceback
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any, TypeVar, cast
 
-from service.bootstrap import Surroundings, assemble, guard_of
+from service.bootstrap import Surroundings, assemble, guard_of, proxy_of
 from service.components import Components
 from service.crashpoints import CrashPoint, arm
 from service.domain.errors import StorageUnavailable
@@ -58,6 +59,7 @@ class Process:
             rng=random.Random(world.rng.getrandbits(32)),
             database=Database(self.handle),
             photogpt=photogpt,
+            proxy=proxy_of(world.settings, ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), PublicNames()),
             sender=_WatchedSender(world, receivers),
             guard=guard_of(world.settings, PublicNames()),
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import ssl
 import sys
 from collections import Counter
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from typing import Literal, cast
 
 import pytest
 
-from service.bootstrap import Surroundings, assemble, guard_of
+from service.bootstrap import Surroundings, assemble, guard_of, proxy_of
 from service.components import Components
 from service.domain.delivery import DeliveryStatus, ErrorClass
 from service.outbound.exchange import Answer, NoAnswer, Outbound
@@ -161,7 +162,8 @@ def _assembled(clock: VirtualClock, rng: random.Random, handle: Handle, receiver
     )
     sender = Sender(outbound=outbound, clock=clock)
     guard = guard_of(settings, PublicNames())
-    return assemble(settings, Surroundings(clock, rng, Database(handle), photogpt, sender, guard))
+    proxy = proxy_of(settings, ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), PublicNames())
+    return assemble(settings, Surroundings(clock, rng, Database(handle), photogpt, proxy, sender, guard))
 
 
 async def _until_due(database: Database, clock: VirtualClock) -> float:
