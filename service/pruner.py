@@ -26,6 +26,21 @@ _BATCH = 200
 _IDEMPOTENCY_KEPT = timedelta(hours=24)
 
 
+class _Turns:
+    """One at once, and then one every so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._last: float | None = None
+
+    def comes(self, now: float) -> bool:
+        """Whether there is one, which is then taken. `now`: of a monotonic clock."""
+        if self._last is not None and now - self._last < self._seconds:
+            return False
+        self._last = now
+        return True
+
+
 class Pruner:
     """`chores` are done beside, as often: each does a batch and says how much that was, until nothing is left."""
 
@@ -41,15 +56,13 @@ class Pruner:
         self._chores = chores
         self._retention = retention
         self._clock = clock
-        self._last: float | None = None
+        self._turns = _Turns(_EVERY_SECONDS)
 
     async def claim(self, limit: int) -> Claimed[datetime]:
         """Before when is to be deleted, once in a while."""
         del limit
-        now = self._clock.monotonic()
-        if self._last is not None and now - self._last < _EVERY_SECONDS:
+        if not self._turns.comes(self._clock.monotonic()):
             return Claimed([], more=False)
-        self._last = now
         return Claimed([self._clock.now() - self._retention], more=False)
 
     async def prune(self, before: datetime) -> None:
@@ -73,16 +86,13 @@ class KeySweep:
     def __init__(self, *, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
-        self._last: float | None = None
+        self._turns = _Turns(_ERASE_EVERY_SECONDS)
 
     async def claim(self, limit: int) -> Claimed[float]:
         """The time, once in a while."""
         del limit
         now = self._clock.monotonic()
-        if self._last is not None and now - self._last < _ERASE_EVERY_SECONDS:
-            return Claimed([], more=False)
-        self._last = now
-        return Claimed([now], more=False)
+        return Claimed([now] if self._turns.comes(now) else [], more=False)
 
     async def erase(self, _now: float) -> None:
         erased = 0
