@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
 from service.telemetry import masking
-from service.telemetry.logging import configure_logging, get_logger
+from service.telemetry.logging import get_logger
 from service.telemetry.masking import mask_fields, mask_values, masked
+from tests.support.logs import caught_log
 
 TOKEN = "tok3n-0f-a-receiver+/="
 VALUE = 'gateway"token\\of-settings'
@@ -35,18 +35,8 @@ def known_values(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(params=[False, True], ids=["json", "human"])
 def log(request: pytest.FixtureRequest) -> Iterator[io.StringIO]:
-    root = logging.getLogger()
-    handlers, level = root.handlers, root.level
-    configured = structlog.get_config()
-    configure_logging("debug", human=request.param)
-    structlog.configure(**{**structlog.get_config(), "cache_logger_on_first_use": False})
-    written = io.StringIO()
-    [handler] = root.handlers
-    assert isinstance(handler, logging.StreamHandler)
-    handler.setStream(written)
-    yield written
-    structlog.configure(**configured)
-    root.handlers, root.level = handlers, level
+    with caught_log(human=request.param) as log:
+        yield log
 
 
 @pytest.mark.parametrize(

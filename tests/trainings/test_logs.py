@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import structlog
 from sqlalchemy.exc import IntegrityError
 
-from service.telemetry.logging import configure_logging
-from service.telemetry.masking import mask_fields, mask_line
 from tests.support.gateway import KEY, MASTER_KEY, OTHER_KEY, SECRET, Gateway, World
 from tests.support.keysets import another_keyset
+from tests.support.logs import caught_log
 from tests.support.waiting import wait_until
 
 NEVER = [
@@ -34,23 +31,8 @@ NEVER = [
 
 @pytest.fixture(params=[False, True], ids=["json", "human"])
 def log(request: pytest.FixtureRequest) -> Iterator[io.StringIO]:
-    """The log as `serve` writes it, at its most talkative; without its masks, behind which a hole would not be seen."""
-    root = logging.getLogger()
-    handlers, level = root.handlers, root.level
-    configured = structlog.get_config()
-    configure_logging("debug", human=request.param)
-    # Or loggers that are used here would stay as they are now for all tests that follow.
-    unmasked = [one for one in structlog.get_config()["processors"] if one is not mask_fields]
-    structlog.configure(**{**structlog.get_config(), "cache_logger_on_first_use": False, "processors": unmasked})
-    written = io.StringIO()
-    [handler] = root.handlers
-    assert isinstance(handler, logging.StreamHandler)
-    assert isinstance(handler.formatter, structlog.stdlib.ProcessorFormatter)
-    handler.formatter.processors = [one for one in handler.formatter.processors if one is not mask_line]
-    handler.setStream(written)
-    yield written
-    structlog.configure(**configured)
-    root.handlers, root.level = handlers, level
+    with caught_log(human=request.param, masked=False) as log:
+        yield log
 
 
 def lines(log: io.StringIO) -> list[dict[str, Any]]:
