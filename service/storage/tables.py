@@ -6,46 +6,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import datetime as dt
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Index, LargeBinary, Text, false, text
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy import JSON, BigInteger, Index, LargeBinary, Text, false, text
 from sqlmodel import Field, SQLModel
 
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """Aware in, aware out, UTC inside. SQLite would give back naive times, and compare local ones wrongly."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a stored time must carry its zone")
-        utc = value.astimezone(UTC)
-        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        del dialect
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-def _time(*, index: bool = False) -> Any:
-    return Field(default=None, sa_type=UtcDateTime, index=index)
-
-
-def _partial(name: str, *columns: str, where: str, unique: bool = False) -> Index:
-    """An index over the rows that `where` is true of, on both databases."""
-    return Index(name, *columns, unique=unique, sqlite_where=text(where), postgresql_where=text(where))
+from service.storage.columns import UtcDateTime, optional_time, partial_index
 
 
 class Tenant(SQLModel, table=True):
     """Whoever holds one PhotoGPT key. `sealed_key` is None when no key is kept; after a 429 its polls pause.
+
+    `sweep_after`: before then its models are polled one by one. `queue_due_at` is when the first of its queue may be
+    tried next, None without a queue; `queue_tries` counts those in vain since the last that was not.
 
     `event_position` counts its events: they are numbered in the order of their commits, since whoever takes a number
     holds this row until then. The signing secret signs callbacks without a secret of their own; the previous one, too,
@@ -53,26 +28,38 @@ class Tenant(SQLModel, table=True):
     """
 
     __tablename__ = "tenants"
-    __table_args__ = (_partial("ix_tenants_key", "id", where="sealed_key IS NOT NULL"),)
+    __table_args__ = (
+        partial_index("ix_tenants_key", "id", where="sealed_key IS NOT NULL"),
+        partial_index("ix_tenants_queue", "queue_due_at", where="queue_due_at IS NOT NULL"),
+    )
 
     id: str = Field(primary_key=True)
     sealed_key: bytes | None = Field(default=None, sa_type=LargeBinary)
     sealed_signing_secret: bytes = Field(sa_type=LargeBinary)
     sealed_previous_secret: bytes | None = Field(default=None, sa_type=LargeBinary)
-    previous_secret_until: datetime | None = _time()
-    polls_paused_until: datetime | None = _time()
+    previous_secret_until: datetime | None = optional_time()
+    polls_paused_until: datetime | None = optional_time()
+    sweep_after: datetime | None = optional_time()
+    queue_due_at: datetime | None = optional_time()
+    queue_tried_at: datetime | None = optional_time()
+    queue_tries: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
     event_position: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": text("0")})
     created_at: datetime = Field(sa_type=UtcDateTime)
 
 
 class Training(SQLModel, table=True):
-    """Our record of one model being trained for one tenant. Active while `finished_at` is None."""
+    """Our record of one model being trained for one tenant. Active while `finished_at` is None.
+
+    `queues`: it waits when PhotoGPT has no room. `submitted_at`: when the intent to trigger it was stored, None while
+    it waits. `to_confirm`: what another reading says of it is to be confirmed, sooner than it would be polled.
+    """
 
     __tablename__ = "trainings"
     __table_args__ = (
-        _partial("uq_trainings_active", "tenant_id", "model_id", where="finished_at IS NULL", unique=True),
-        _partial("ix_trainings_due", "due_at", where="due_at IS NOT NULL"),
-        _partial("ix_trainings_finished", "finished_at", where="finished_at IS NOT NULL"),
+        partial_index("uq_trainings_active", "tenant_id", "model_id", where="finished_at IS NULL", unique=True),
+        partial_index("ix_trainings_due", "due_at", where="due_at IS NOT NULL"),
+        partial_index("ix_trainings_finished", "finished_at", where="finished_at IS NOT NULL"),
+        partial_index("ix_trainings_queue", "tenant_id", "id", where="status = 'queued'"),
         Index("ix_trainings_tenant", "tenant_id", "id"),
     )
 
@@ -95,11 +82,17 @@ class Training(SQLModel, table=True):
     failure_message: str | None = None
     caller_metadata: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
     sequence: int = 0
+    queues: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
+    to_confirm: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
     created_at: datetime = Field(sa_type=UtcDateTime)
-    triggered_at: datetime | None = _time()
-    last_polled_at: datetime | None = _time()
-    finished_at: datetime | None = _time()
-    due_at: datetime | None = _time()
+    submitted_at: datetime | None = optional_time()
+    triggered_at: datetime | None = optional_time()
+    ready_expected_from: datetime | None = optional_time()
+    ready_expected_at: datetime | None = optional_time()
+    ready_expected_to: datetime | None = optional_time()
+    last_polled_at: datetime | None = optional_time()
+    finished_at: datetime | None = optional_time()
+    due_at: datetime | None = optional_time()
     fence: int = 0
 
 
@@ -117,7 +110,7 @@ class Callback(SQLModel, table=True):
     sealed_secret: bytes | None = Field(default=None, sa_type=LargeBinary)
     sealed_headers: bytes | None = Field(default=None, sa_type=LargeBinary)
     created_at: datetime = Field(sa_type=UtcDateTime)
-    ended_at: datetime | None = _time()
+    ended_at: datetime | None = optional_time()
     last_problem: str | None = None
 
 
@@ -128,7 +121,7 @@ class WebhookEndpoint(SQLModel, table=True):
     """
 
     __tablename__ = "webhook_endpoints"
-    __table_args__ = (_partial("ix_webhook_endpoints_tenant", "tenant_id", "id", where="deleted_at IS NULL"),)
+    __table_args__ = (partial_index("ix_webhook_endpoints_tenant", "tenant_id", "id", where="deleted_at IS NULL"),)
 
     id: str = Field(primary_key=True)
     tenant_id: str = Field(foreign_key="tenants.id")
@@ -140,15 +133,15 @@ class WebhookEndpoint(SQLModel, table=True):
     sealed_headers: bytes | None = Field(default=None, sa_type=LargeBinary)
     sealed_secret: bytes = Field(sa_type=LargeBinary)
     sealed_previous_secret: bytes | None = Field(default=None, sa_type=LargeBinary)
-    previous_secret_until: datetime | None = _time()
+    previous_secret_until: datetime | None = optional_time()
     retry_schedule: list[float] | None = Field(default=None, sa_type=JSON(none_as_null=True))
     status: str
     disabled_reason: str | None = None
-    failing_since: datetime | None = _time()
+    failing_since: datetime | None = optional_time()
     last_problem: str | None = None
     created_at: datetime = Field(sa_type=UtcDateTime)
     updated_at: datetime = Field(sa_type=UtcDateTime)
-    deleted_at: datetime | None = _time()
+    deleted_at: datetime | None = optional_time()
 
 
 class Event(SQLModel, table=True):
@@ -160,9 +153,9 @@ class Event(SQLModel, table=True):
     __tablename__ = "events"
     __table_args__ = (
         Index("uq_events_sequence", "training_id", "sequence", unique=True),
-        _partial("uq_events_terminal", "training_id", where="terminal", unique=True),
+        partial_index("uq_events_terminal", "training_id", where="terminal", unique=True),
         Index("uq_events_position", "tenant_id", "position", unique=True),
-        _partial("ix_events_of_endpoints", "created_at", where="training_id IS NULL"),
+        partial_index("ix_events_of_endpoints", "created_at", where="training_id IS NULL"),
     )
 
     id: str = Field(primary_key=True)
@@ -187,14 +180,16 @@ class Delivery(SQLModel, table=True):
     __tablename__ = "deliveries"
     __table_args__ = (
         Index("uq_deliveries_callback", "event_id", "callback_id", unique=True),
-        _partial("uq_deliveries_endpoint", "event_id", "endpoint_id", where="endpoint_id IS NOT NULL", unique=True),
+        partial_index(
+            "uq_deliveries_endpoint", "event_id", "endpoint_id", where="endpoint_id IS NOT NULL", unique=True
+        ),
         # With both, so that what a full or dead host, or a tenant at its limit, holds back is passed over inside it.
-        _partial("ix_deliveries_due", "due_at", "host", "tenant_id", where="due_at IS NOT NULL"),
+        partial_index("ix_deliveries_due", "due_at", "host", "tenant_id", where="due_at IS NOT NULL"),
         Index("ix_deliveries_training", "training_id", "id"),
         # For the foreign key, when a callback is deleted.
-        _partial("ix_deliveries_callback", "callback_id", where="callback_id IS NOT NULL"),
-        _partial("ix_deliveries_endpoint", "endpoint_id", "id", where="endpoint_id IS NOT NULL"),
-        _partial("ix_deliveries_endpoint_status", "endpoint_id", "status", "id", where="endpoint_id IS NOT NULL"),
+        partial_index("ix_deliveries_callback", "callback_id", where="callback_id IS NOT NULL"),
+        partial_index("ix_deliveries_endpoint", "endpoint_id", "id", where="endpoint_id IS NOT NULL"),
+        partial_index("ix_deliveries_endpoint_status", "endpoint_id", "status", "id", where="endpoint_id IS NOT NULL"),
         Index("ix_deliveries_tenant", "tenant_id", "id"),
         Index("ix_deliveries_status", "tenant_id", "status", "id"),
     )
@@ -212,8 +207,8 @@ class Delivery(SQLModel, table=True):
     attempts_made: int = 0
     attempts_started: int = 0
     created_at: datetime = Field(sa_type=UtcDateTime)
-    finished_at: datetime | None = _time()
-    due_at: datetime | None = _time()
+    finished_at: datetime | None = optional_time()
+    due_at: datetime | None = optional_time()
     give_up_at: datetime = Field(sa_type=UtcDateTime)
     fence: int = 0
 
@@ -260,6 +255,16 @@ class Heartbeat(SQLModel, table=True):
     at: datetime = Field(sa_type=UtcDateTime)
 
 
+class CallCount(SQLModel, table=True):
+    """How many calls to PhotoGPT of one kind were made on one day (UTC), or what they stand against."""
+
+    __tablename__ = "call_counts"
+
+    day: dt.date = Field(primary_key=True)
+    kind: str = Field(primary_key=True)
+    count: int = Field(sa_type=BigInteger)
+
+
 class Keyset(SQLModel, table=True):
     """One row: the installation's own keys, sealed under the master key, whose id comes first. `sealed_at`: since when
     under this master key.
@@ -278,7 +283,7 @@ class Recovery(SQLModel, table=True):
 
     __tablename__ = "recoveries"
     __table_args__ = (
-        _partial("ix_recoveries_running", "id", where="finished_at IS NULL"),
+        partial_index("ix_recoveries_running", "id", where="finished_at IS NULL"),
         Index("ix_recoveries_endpoint", "endpoint_id", "id"),
     )
 
@@ -291,4 +296,4 @@ class Recovery(SQLModel, table=True):
     resent: int = 0
     after: str = ""
     created_at: datetime = Field(sa_type=UtcDateTime)
-    finished_at: datetime | None = _time()
+    finished_at: datetime | None = optional_time()

@@ -32,6 +32,10 @@ class TestEnsure:
             "sealed_previous_secret": None,
             "previous_secret_until": None,
             "polls_paused_until": None,
+            "sweep_after": None,
+            "queue_due_at": None,
+            "queue_tried_at": None,
+            "queue_tries": 0,
             "event_position": 0,
             "created_at": NOW,
         }
