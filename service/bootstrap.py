@@ -35,6 +35,8 @@ from service.trainings.callbacks import Callbacks
 from service.trainings.cancellation import Cancellation
 from service.trainings.intake import Intake
 from service.trainings.poller import Manners, Poller
+from service.trainings.reader import Reader
+from service.trainings.reading import Readings
 from service.trainings.record import Recorder
 from service.waiters import Waiters
 from service.webhooks.dispatcher import Bulkheads, Dispatcher, Pace
@@ -159,11 +161,10 @@ def _first_half(settings: Settings, around: Surroundings, tenancy: Tenancy, keyr
     )
     poller = Poller(
         database=database,
-        photogpt=around.photogpt,
-        tenancy=tenancy,
-        recorder=recorder,
+        reader=Reader(photogpt=around.photogpt, tenancy=tenancy, rules=rules, clock=clock),
+        readings=Readings(recorder=recorder, rules=rules, rng=rng),
         rules=rules,
-        manners=Manners(settings.polls_per_second, settings.polls_per_key),
+        manners=Manners(settings.polls_per_second, settings.polls_per_key, settings.sweep),
         clock=clock,
         rng=rng,
     )

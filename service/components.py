@@ -21,6 +21,7 @@ from service.settings import Settings
 from service.storage.database import Database
 from service.storage.due_delivery import DueDelivery
 from service.storage.migrations import migrate
+from service.storage.sweeps import DueSweep
 from service.storage.trainings import DueTraining
 from service.telemetry.logging import get_logger
 from service.tenancy import Tenancy
@@ -61,7 +62,7 @@ class SecondHalf:
 
 @dataclass(frozen=True, slots=True)
 class Loops:
-    polls: ClaimLoop[DueTraining]
+    polls: ClaimLoop[DueTraining | DueSweep]
     deliveries: ClaimLoop[DueDelivery]
     recoveries: ClaimLoop[str]
     pruning: ClaimLoop[datetime]

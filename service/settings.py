@@ -157,6 +157,7 @@ class Settings(BaseSettings):
     polls_per_key: int = _variable(
         "GATEWAY_POLLS_PER_KEY", 4, "Polls under way at once for one PhotoGPT key.", ge=1, le=4096
     )
+    sweep: bool = _variable("GATEWAY_SWEEP", True, "Whether one GET /models polls all models of a key.")  # noqa: FBT003
     crash_at: str | None = _variable(
         "GATEWAY_CRASH_AT",
         None,

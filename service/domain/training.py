@@ -181,6 +181,11 @@ def is_known(raw_status: str) -> bool:
     return raw_status.strip().lower() in _SIGNALS.keys() | _NOT_STARTED | {"training"}
 
 
+def is_under_way(seen: Observation) -> bool:
+    """Whether it says neither an end nor that nothing has begun."""
+    return seen.status not in _SIGNALS.keys() | _NOT_STARTED
+
+
 def _read(watch: Watch, seen: Seen, now: datetime, rules: Rules) -> Watch:
     match seen:
         case Observation():

@@ -28,6 +28,7 @@ from service.storage.keysets import Keysets
 from service.storage.outbox import News, Outbox
 from service.storage.postgres import Postgres
 from service.storage.sqlite import Sqlite
+from service.storage.sweeps import Sweeps
 from service.storage.tables import Heartbeat
 from service.storage.tenants import Tenants
 from service.storage.trainings import Trainings
@@ -48,6 +49,7 @@ class UnitOfWork:
     def __init__(self, session: Session) -> None:
         self.news = News()
         self.trainings = Trainings(session)
+        self.sweeps = Sweeps(session)
         self.outbox = Outbox(session, self.news)
         self.deliveries = Deliveries(session, self.news)
         self.events = Events(session)

@@ -27,6 +27,8 @@ _RATES = {
     "photogpt unknown status": 0.2,
     "photogpt 404": 0.15,
     "photogpt refuses key": 0.2,
+    "list lags": 0.4,
+    "list leaves out": 0.2,
     "receiver 500": 0.3,
     "receiver 503 with retry-after": 0.2,
     "receiver 302": 0.1,

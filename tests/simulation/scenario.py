@@ -32,6 +32,7 @@ class Report:
     trainings: int
     webhooks: int
     crashes: int
+    sweeps: int
 
 
 def simulate(seed: int, *, shown: bool = False) -> Report:
@@ -57,7 +58,13 @@ async def _run(seed: int, loop: VirtualTimeLoop, *, shown: bool) -> Report:
             await _end_everything(world)
     _raise_first(world)
     webhooks = len({receipt.webhook_id for receipt in world.receiver.receipts})
-    return Report(seed, len(world.judge.rows("SELECT id FROM trainings")), webhooks, world.judge.excuses.crashes)
+    return Report(
+        seed,
+        len(world.judge.rows("SELECT id FROM trainings")),
+        webhooks,
+        world.judge.excuses.crashes,
+        world.judge.swept,
+    )
 
 
 def _followed_all(world: World, owners: list[Owner]) -> None:

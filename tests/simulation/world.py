@@ -20,6 +20,7 @@ from service.domain.secret import Secret
 from service.domain.training import Seen
 from service.outbound.exchange import Outbound
 from service.photogpt.client import PhotoGPT as PhotoGPTClient
+from service.photogpt.listing import Listed
 from service.settings import Settings
 from service.storage.database import Database
 from service.tenancy import Caller
@@ -210,6 +211,13 @@ class _Watched(PhotoGPTClient):
         self._judge.poll_begins(key.reveal(), model_id)
         try:
             return await super().poll(key, model_id)
+        finally:
+            self._judge.poll_ends(key.reveal())
+
+    async def models(self, key: Secret) -> Listed:
+        self._judge.sweep_begins(key.reveal())
+        try:
+            return await super().models(key)
         finally:
             self._judge.poll_ends(key.reveal())
 
