@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import bindparam, null, or_, tuple_
@@ -42,12 +42,12 @@ class DueSweep:
 @dataclass(frozen=True, slots=True)
 class SweepLimits:
     """`may_list`: whether a list may stand in for a reading of this watch. `again`: when the same key may be swept
-    again. `polled_by`: who was due longer ago than that and is not, is another replica's just now. `busy`: ours.
+    again. `longest`: what lies between two polls at most, but for a lease. `busy`: polled by this process just now.
     """
 
     may_list: Callable[[Watch], bool]
     again: datetime
-    polled_by: datetime
+    longest: timedelta
     busy: Collection[str]
 
 
@@ -154,9 +154,9 @@ def _held(trainings: Sequence[DueTraining]) -> Any:
 
 
 def _is_claimed(row: Training, now: datetime, until: datetime, limits: SweepLimits) -> bool:
-    """Whether another replica seems to poll it just now: it was due already, and is due again when a lease may end."""
+    """Whether another replica seems to poll it just now: it is due when a lease may end, and was to be before."""
     since = row.last_polled_at or row.triggered_at or row.created_at
-    return row.due_at is not None and now < row.due_at <= until and since <= limits.polled_by
+    return row.due_at is not None and now < row.due_at <= until and row.due_at - since > limits.longest
 
 
 # Any model: only so does SQLite go through the index of active trainings, and not through all there ever were.

@@ -120,7 +120,7 @@ class Poller:
         sweeps = SweepLimits(
             may_list=lambda watch: may_be_listed(watch, now, self._rules),
             again=now + SOONEST_POLL * self._rules.poll_interval,
-            polled_by=now - self._rules.poll_interval,
+            longest=poll_delay(self._rules.poll_interval, timedelta(0), 1, None),
             busy=limits.busy,
         )
         return due, unit.sweeps.begin(due, now=now, until=now + self._rules.lease, limits=sweeps)
