@@ -38,6 +38,7 @@ from service.trainings.poller import Manners, Poller
 from service.trainings.reader import Reader
 from service.trainings.reading import Readings
 from service.trainings.record import Recorder
+from service.trainings.sightings import Sightings
 from service.waiters import Waiters
 from service.webhooks.dispatcher import Bulkheads, Dispatcher, Pace
 from service.webhooks.endpoints import Endpoints
@@ -159,16 +160,18 @@ def _first_half(settings: Settings, around: Surroundings, tenancy: Tenancy, keyr
         clock=clock,
         rng=rng,
     )
+    readings = Readings(recorder=recorder, rules=rules, rng=rng)
     poller = Poller(
         database=database,
         reader=Reader(photogpt=around.photogpt, tenancy=tenancy, rules=rules, clock=clock),
-        readings=Readings(recorder=recorder, rules=rules, rng=rng),
+        readings=readings,
         rules=rules,
         manners=Manners(settings.polls_per_second, settings.polls_per_key, settings.sweep),
         clock=clock,
         rng=rng,
     )
-    return FirstHalf(intake, Cancellation(database=database, recorder=recorder, clock=clock), poller)
+    sightings = Sightings(database=database, readings=readings, rules=rules, clock=clock)
+    return FirstHalf(intake, Cancellation(database=database, recorder=recorder, clock=clock), poller, sightings)
 
 
 def _second_half(settings: Settings, around: Surroundings, tenancy: Tenancy, keyring: Keyring) -> SecondHalf:

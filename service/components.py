@@ -28,6 +28,7 @@ from service.tenancy import Tenancy
 from service.trainings.cancellation import Cancellation
 from service.trainings.intake import Intake
 from service.trainings.poller import Poller
+from service.trainings.sightings import Sightings
 from service.waiters import Waiters
 from service.webhooks.dispatcher import Dispatcher
 from service.webhooks.endpoints import Endpoints
@@ -48,6 +49,7 @@ class FirstHalf:
     intake: Intake
     cancellation: Cancellation
     poller: Poller
+    sightings: Sightings
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,9 @@ class Components:
         self.lifecycle.drain()
         self.waiters.close()
         await asyncio.gather(
-            self.trainings.intake.drain(DRAIN_SECONDS), *(loop.stop(DRAIN_SECONDS) for loop in self.loops)
+            self.trainings.intake.drain(DRAIN_SECONDS),
+            self.trainings.sightings.drain(DRAIN_SECONDS),
+            *(loop.stop(DRAIN_SECONDS) for loop in self.loops),
         )
         await self.heartbeat.stop()
 

@@ -27,6 +27,7 @@ from service.storage.insert import insert_if_new
 from service.storage.keysets import Keysets
 from service.storage.outbox import News, Outbox
 from service.storage.postgres import Postgres
+from service.storage.sightings import Sightings
 from service.storage.sqlite import Sqlite
 from service.storage.sweeps import Sweeps
 from service.storage.tables import Heartbeat
@@ -50,6 +51,7 @@ class UnitOfWork:
         self.news = News()
         self.trainings = Trainings(session)
         self.sweeps = Sweeps(session)
+        self.sightings = Sightings(session)
         self.outbox = Outbox(session, self.news)
         self.deliveries = Deliveries(session, self.news)
         self.events = Events(session)
