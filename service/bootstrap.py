@@ -96,7 +96,7 @@ def assemble(settings: Settings, around: Surroundings) -> Components:
         loops=loops,
         waiters=waiters,
         heartbeat=heartbeat,
-        lifecycle=Lifecycle(heartbeat=heartbeat, loops=tuple(loops), clock=clock),
+        lifecycle=Lifecycle(heartbeat=heartbeat, loops=loops.of(settings.role), clock=clock),
     )
 
 

@@ -74,6 +74,10 @@ class Loops:
     def __iter__(self) -> Iterator[ClaimLoop[Any]]:
         return iter((self.polls, self.deliveries, self.recoveries, self.pruning, self.erasure, self.calls))
 
+    def of(self, role: str) -> tuple[ClaimLoop[Any], ...]:
+        """Those that run in a process of this role: each counts its own calls, and workers do all else."""
+        return (self.calls,) if role == "api" else tuple(self)
+
 
 @dataclass(frozen=True, slots=True)
 class Components:
@@ -105,7 +109,7 @@ class Components:
         if moved:
             _log.info("polls_pulled_in", trainings=moved)
         await self.heartbeat.start()
-        for loop in self.loops:
+        for loop in self.loops.of(self.settings.role):
             loop.start()
             loop.wake()
 
@@ -114,7 +118,8 @@ class Components:
         self.lifecycle.drain()
         self.waiters.close()
         await asyncio.gather(
-            self.trainings.intake.drain(DRAIN_SECONDS), *(loop.stop(DRAIN_SECONDS) for loop in self.loops)
+            self.trainings.intake.drain(DRAIN_SECONDS),
+            *(loop.stop(DRAIN_SECONDS) for loop in self.loops.of(self.settings.role)),
         )
         await self.heartbeat.stop()
         with suppress(StorageUnavailable):
