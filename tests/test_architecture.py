@@ -20,6 +20,8 @@ STRAY_IMPORTS = {
     "terminal": "typer",
     "environment": "pydantic_settings",
     "logging": "structlog",
+    "metrics": "prometheus_client",
+    "brotli": "brotli",
     "cryptography": "cryptography",
     "standardwebhooks": "standardwebhooks",
 }
