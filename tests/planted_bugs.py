@@ -167,8 +167,8 @@ BUGS = (
     Bug(
         "a 429 makes nobody wait",
         "service/trainings/poller.py",
-        "            if isinstance(seen, Throttled):\n                unit",
-        "            if False:\n                unit",
+        "            if isinstance(seen, Throttled):\n                pause_key",
+        "            if False:\n                pause_key",
         ("tests/trainings/test_manners.py",),
     ),
     Bug(
