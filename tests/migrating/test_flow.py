@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,65 +18,58 @@ FLOWS = ("photogpt_flow.py", "photogpt_flow.mjs")
 PICTURES = 12
 # What a server says of itself and of its connection; the gateway has its own of these.
 OF_THE_SERVER = {"date", "server", "connection", "keep-alive", "transfer-encoding"}
-Through = Callable[[str, str], Run]
 
 
-@pytest.fixture
-def flow(tmp_path: Path) -> Through:
-    def through(name: str, base_url: str) -> Run:
-        folder = tmp_path / f"{Path(name).suffix[1:]}-{httpx.URL(base_url).port}"
-        pictures = folder / "pictures"
-        pictures.mkdir(parents=True)
-        for number in range(PICTURES):
-            (pictures / f"{number:02}.png").write_bytes(png(64, 64, hue=number / PICTURES))
-        return run(name, folder, PHOTOGPT_BASE_URL=base_url, PHOTOGPT_API_KEY=KEY)
+class Flows:
+    """Each flow is run once on each way, with a webhook endpoint at the receiver: a flow names no callback itself."""
 
-    return through
+    def __init__(self, stack: Stack, folder: Path) -> None:
+        self.stack = stack
+        self.direct = stack.photogpt.first_line()
+        self.through = f"{stack.address}/api"
+        self._folder = folder
+        self._runs: dict[tuple[str, str], Run] = {}
+        created = stack.api.post("/v1/webhook-endpoints", json={"url": f"{stack.hook}/flow"}).raise_for_status().json()
+        stack.sink.put("/_control/secrets", json={"flow": created["secret"]}).raise_for_status()
 
-
-@pytest.fixture
-def endpoint(stack: Stack) -> Iterator[str]:
-    """The name of a webhook endpoint at the receiver, which knows its secret: the flows name no callback."""
-    created = stack.api.post("/v1/webhook-endpoints", json={"url": f"{stack.hook}/flow"}).raise_for_status().json()
-    stack.sink.put("/_control/secrets", json={"flow": created["secret"]}).raise_for_status()
-    yield "flow"
-    stack.api.delete(f"/v1/webhook-endpoints/{created['id']}").raise_for_status()
-
-
-def direct(stack: Stack) -> str:
-    return stack.photogpt.first_line()
+    def run(self, name: str, base_url: str) -> Run:
+        if (name, base_url) not in self._runs:
+            folder = self._folder / f"{Path(name).suffix[1:]}-{httpx.URL(base_url).port}"
+            pictures = folder / "pictures"
+            pictures.mkdir(parents=True)
+            for number in range(PICTURES):
+                (pictures / f"{number:02}.png").write_bytes(png(64, 64, hue=number / PICTURES))
+            self._runs[name, base_url] = run(name, folder, PHOTOGPT_BASE_URL=base_url, PHOTOGPT_API_KEY=KEY)
+        return self._runs[name, base_url]
 
 
-def by_way_of_the_gateway(stack: Stack) -> str:
-    return f"{stack.address}/api"
+@pytest.fixture(scope="session")
+def flows(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Flows:
+    return Flows(stack, tmp_path_factory.mktemp("flows"))
 
 
 @pytest.mark.parametrize("name", FLOWS)
-def test_a_flow_is_answered_alike_and_its_training_is_told_of(
-    stack: Stack, flow: Through, endpoint: str, name: str
-) -> None:
-    alone, through = flow(name, direct(stack)), flow(name, by_way_of_the_gateway(stack))
+def test_a_flow_is_answered_alike_and_its_training_is_told_of(flows: Flows, name: str) -> None:
+    alone, through = flows.run(name, flows.direct), flows.run(name, flows.through)
     assert alone.printed == through.printed == [f"{PICTURES} pictures", "trained", "done"]
-    expected = comparable(alone, direct(stack))
-    assert comparable(through, by_way_of_the_gateway(stack)) == expected
+    expected = comparable(alone, flows.direct)
+    assert comparable(through, flows.through) == expected
     assert {answer["status"] for answer in expected} == {200}
     assert len([answer for answer in expected if answer["asked"] == "POST /images/upload"]) == PICTURES
 
-    trained = through.last("GET", "/models/*/train")
-    assert set(trained.headers) - OF_THE_SERVER == set(alone.last("GET", "/models/*/train").headers) - OF_THE_SERVER | {
-        "training-id",
-        "link",
-    }
-    webhook = webhook_of(stack, endpoint, trained.headers["training-id"])
+    trained, plain = through.last("GET", "/models/*/train"), alone.last("GET", "/models/*/train")
+    assert set(trained.headers) - OF_THE_SERVER == (set(plain.headers) - OF_THE_SERVER) | {"training-id", "link"}
+    webhook = webhook_of(flows.stack, trained.headers["training-id"])
     assert webhook["verified"] is True
     assert webhook["event"]["type"] == "training.ready"
-    assert webhook["event"]["data"]["model_id"] == through.last("POST", "/models").result["id"]
-    assert stack.triggers()[webhook["event"]["data"]["model_id"]] == 1
+    model_id = through.last("POST", "/models").result["id"]
+    assert webhook["event"]["data"]["model_id"] == model_id
+    assert flows.stack.triggers()[model_id] == 1
 
 
 @pytest.mark.parametrize("name", FLOWS)
-def test_files_and_readings_are_the_same_byte_for_byte(stack: Stack, flow: Through, name: str) -> None:
-    through = flow(name, by_way_of_the_gateway(stack))
+def test_files_and_readings_are_the_same_byte_for_byte(flows: Flows, name: str) -> None:
+    through, stack = flows.run(name, flows.through), flows.stack
     url = through.last("GET", "/videos/*/download").result["url"]
     film = httpx.get(url, timeout=30).raise_for_status().content
     assert (through.folder / "video.mp4").read_bytes() == film
@@ -85,8 +77,7 @@ def test_files_and_readings_are_the_same_byte_for_byte(stack: Stack, flow: Throu
     portrait = (through.folder / "portrait.png").read_bytes()
     assert through.last("GET", "/media/images/*").sha256 == hashlib.sha256(portrait).hexdigest()
 
-    base = by_way_of_the_gateway(stack)
-    asked = {answer.url.removeprefix(base) for answer in through.answers if answer.method == "GET"}
+    asked = {answer.url.removeprefix(flows.through) for answer in through.answers if answer.method == "GET"}
     readings = {path for path in asked if path.startswith("/") and not path.endswith(("/train", "/create-download"))}
     assert len(readings) == 7
     for path in readings:
@@ -98,9 +89,8 @@ def test_files_and_readings_are_the_same_byte_for_byte(stack: Stack, flow: Throu
         assert end_to_end(one) == end_to_end(other)
 
 
-def test_python_and_node_are_answered_alike(stack: Stack, flow: Through) -> None:
-    base_url = by_way_of_the_gateway(stack)
-    in_python, in_node = [comparable(flow(name, base_url), base_url) for name in FLOWS]
+def test_python_and_node_are_answered_alike(flows: Flows) -> None:
+    in_python, in_node = [comparable(flows.run(name, flows.through), flows.through) for name in FLOWS]
     assert in_python == in_node
 
 
@@ -108,10 +98,10 @@ def end_to_end(answer: httpx.Response) -> dict[str, str]:
     return {name: value for name, value in answer.headers.items() if name not in OF_THE_SERVER}
 
 
-def webhook_of(stack: Stack, name: str, training_id: str) -> dict[str, Any]:
+def webhook_of(stack: Stack, training_id: str) -> dict[str, Any]:
     def found() -> list[dict[str, Any]]:
         webhooks = stack.received()
-        return [one for one in webhooks if one["name"] == name and one["event"]["data"]["id"] == training_id]
+        return [one for one in webhooks if one["name"] == "flow" and one["event"]["data"]["id"] == training_id]
 
     wait_until_sync(found, what=f"the webhook of {training_id}", timeout=30)
     [webhook] = found()
