@@ -36,6 +36,7 @@ _RATES = {
     "crash at a point": 0.01,
     "caller hangs up": 0.2,
     "caller cancels": 0.1,
+    "caller looks": 0.4,
 }
 # Chance to begin at each turn of the scenario, which is some ten seconds.
 SPELLS = {

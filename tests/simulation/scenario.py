@@ -81,6 +81,7 @@ async def _trouble(world: World, owners: list[Owner]) -> None:
         world.play(_caller(world, number))
     for owner in owners:
         world.play(owner.play())
+    world.play(_looks(world))
     while _now() < _TROUBLE_SECONDS:
         await asyncio.sleep(world.rng.uniform(1, 20))
         _raise_first(world)
@@ -156,6 +157,16 @@ async def _caller(world: World, number: int) -> None:
                     await world.cancel(key, training)
                 break
             await asyncio.sleep(rng.uniform(1, 60))
+
+
+async def _looks(world: World) -> None:
+    """Somebody reads models through the proxy, or all of a key."""
+    while _now() < _TROUBLE_SECONDS:
+        await asyncio.sleep(world.rng.uniform(1, 30))
+        models = sorted(world.photogpt.models)
+        if models and world.faults.strikes("caller looks"):
+            key, model_id = world.rng.choice(models)
+            await world.look(key, world.rng.choice((model_id, model_id, None)))
 
 
 def _request(world: World, model_id: str, turn: int) -> TrainRequest:

@@ -27,6 +27,7 @@ from service.surroundings import Surroundings, counter_of, guard_of, proxy_of
 from service.telemetry.metrics import Metrics
 from service.tenancy import Caller
 from service.trainings.request import Outcome, TrainRequest
+from service.trainings.sightings import Sighting
 from service.webhooks.sender import Message, Sender
 from tests.simulation import judge as figures
 from tests.simulation.database import Crash, Disk, Handle
@@ -156,6 +157,20 @@ class World:
 
     async def cancel(self, key: str, training_id: str) -> None:
         await self.ask(key, lambda parts, caller: parts.trainings.cancellation.cancel(caller, training_id))
+
+    async def look(self, key: str, model_id: str | None) -> None:
+        """A caller's look through the proxy at a model, or at all. The answer takes a while; then we have seen it."""
+        process = self.process
+        if process is None or not process.up:
+            return
+        began = self.clock.now()
+        await asyncio.sleep(self.rng.uniform(0, 1))
+        status, _, body = self.photogpt.handle(f"/api/models/{model_id}" if model_id else "/api/models", key)
+        await asyncio.sleep(self.rng.uniform(0, 1))
+        if status == 200 and process is self.process and process.up:
+            tenant_id = process.components.tenancy.identify(key).tenant_id
+            sighting = Sighting(tenant_id, began, model_id, deletes=False, coding="", chunks=[body])
+            process.components.trainings.sightings.notice(sighting)
 
     async def ask(self, key: str, what: Callable[[Components, Caller], Coroutine[Any, Any, T]]) -> T:
         """What this caller asks of the gateway. Raises ProcessEndedError, and what the gateway refuses it with."""
