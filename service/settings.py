@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.domain.destinations import parse_allow_list
+from service.domain.schedule import check_schedule, parsed_schedule
+from service.domain.setting_urls import is_base_url, is_proxy
 
 _DEFAULT_SCHEDULE = "0,5,300,1800,7200,18000,36000,50400,72000,86400"
 SECRETS = frozenset(
@@ -120,6 +121,12 @@ class Settings(BaseSettings):
         "Whether the first bytes of receivers' answers are kept and shown; in gateway mode not unless set.",
     )
     poll_interval: Seconds = _variable("GATEWAY_POLL_INTERVAL", 300.0, "Seconds between two polls of a model.")
+    poll_schedule: str = _variable(
+        "POLL_SCHEDULE",
+        "",
+        "Seconds after its trigger at which a model is polled, comma-separated, before it is every "
+        "GATEWAY_POLL_INTERVAL; or `fine`: as few polls, less delay.",
+    )
     lease: Seconds = _variable("GATEWAY_LEASE", 60.0, "Seconds a worker holds a claimed row.")
     overdue_after: Seconds = _variable("GATEWAY_OVERDUE_AFTER", 2100.0, "Seconds until a training counts as overdue.")
     expire_after: Seconds = _variable("GATEWAY_EXPIRE_AFTER", 86400.0, "Seconds until a watch is given up.")
@@ -191,9 +198,14 @@ class Settings(BaseSettings):
             )
         if not 1 <= len(self.retry_schedule) <= 50 or not all(0 <= step <= 31 * 86400 for step in self.retry_schedule):
             yield "GATEWAY_RETRY_SCHEDULE must list 1 to 50 numbers of seconds, each from 0 to 31 days"
+        try:
+            interval, expire_after = timedelta(seconds=self.poll_interval), timedelta(seconds=self.expire_after)
+            check_schedule(self.poll_times, interval=interval, expire_after=expire_after)
+        except ValueError as wrong:
+            yield f"POLL_SCHEDULE {wrong}"
 
     def _places(self) -> Iterator[str]:
-        if not _is_base_url(self.photogpt_base_url):
+        if not is_base_url(self.photogpt_base_url):
             yield "PHOTOGPT_BASE_URL must be https://HOST[:PORT]/PATH (or http://), without query or fragment"
         if not self.database_url.startswith(("sqlite:///", "postgresql://")):
             yield "DATABASE_URL must begin with sqlite:/// or postgresql://"
@@ -207,7 +219,7 @@ class Settings(BaseSettings):
                     "GATEWAY_CALLBACK_ALLOW names addresses that hand out credentials: if that is meant, set "
                     "GATEWAY_CALLBACK_ALLOW_METADATA=true as well"
                 )
-        if self.egress_proxy is not None and not _is_proxy(self.egress_proxy):
+        if self.egress_proxy is not None and not is_proxy(self.egress_proxy):
             yield "GATEWAY_EGRESS_PROXY must be http://HOST:PORT, without user, path or query"
 
     def _credentials(self) -> Iterator[str]:
@@ -259,6 +271,10 @@ class Settings(BaseSettings):
         return tuple(timedelta(seconds=step) for step in self.retry_schedule)
 
     @property
+    def poll_times(self) -> tuple[timedelta, ...]:
+        return parsed_schedule(self.poll_schedule)
+
+    @property
     def crash_point(self) -> tuple[str, int] | None:
         """Where to die, and at which time of being there."""
         if self.crash_at is None:
@@ -271,24 +287,3 @@ class Settings(BaseSettings):
         """The database file, or None on PostgreSQL."""
         prefix = "sqlite:///"
         return Path(self.database_url.removeprefix(prefix)) if self.database_url.startswith(prefix) else None
-
-
-def _is_base_url(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        valid_port = parts.port is None or parts.port > 0
-    except ValueError:
-        return False
-    return (
-        parts.scheme in {"http", "https"} and bool(parts.hostname) and valid_port and not parts.query + parts.fragment
-    )
-
-
-def _is_proxy(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return False
-    plain = not (parts.username or parts.password or parts.query or parts.fragment) and parts.path in {"", "/"}
-    return parts.scheme == "http" and bool(parts.hostname) and bool(port) and plain
