@@ -18,6 +18,7 @@ from sqlmodel import Session, col, func, select, update
 
 from service.clock import Clock
 from service.domain.errors import StorageUnavailable
+from service.storage.call_counts import CallCounts
 from service.storage.deliveries import Deliveries
 from service.storage.endpoints import Endpoints
 from service.storage.events import Events
@@ -56,6 +57,7 @@ class UnitOfWork:
         self.tenants = Tenants(session)
         self.keysets = Keysets(session)
         self.idempotency = Idempotency(session)
+        self.call_counts = CallCounts(session)
         self.session = session
 
     def last_beat(self) -> datetime | None:
