@@ -100,15 +100,15 @@ class Components:
     lifecycle: Lifecycle
 
     async def start(self) -> None:
-        """Unlock the vault, mend due times that an earlier process left, and start the loops.
+        """Learn the time, unlock the vault, mend due times that an earlier process left, and start the loops.
 
         The database is migrated already. Raises ConfigurationError if the master key is not the database's.
         """
+        await self.heartbeat.start()
         await self.keyring.unlock(self.database, self.clock)
         moved = await self.trainings.poller.pull_in()
         if moved:
             _log.info("polls_pulled_in", trainings=moved)
-        await self.heartbeat.start()
         for loop in self.loops.of(self.settings.role):
             loop.start()
             loop.wake()

@@ -12,7 +12,7 @@ from ssl import SSLContext
 from typing import Any
 
 from service.call_counter import CallCounter
-from service.clock import Clock
+from service.clock import Clock, SharedClock
 from service.crashpoints import CrashPoint
 from service.domain.calls import OnCall, uncounted
 from service.domain.destinations import Destinations, parse_allow_list
@@ -50,7 +50,9 @@ class Surroundings:
 def surroundings_of(
     settings: Settings, clock: Clock, rng: random.Random, *, own_ports: frozenset[int] | None, names: Names
 ) -> Surroundings:
-    """The real ones, as the settings say."""
+    """The real ones, as the settings say. Several replicas go by their database's clock, and not by their own."""
+    if settings.sqlite_path is None:
+        clock = SharedClock(clock)
     guard = guard_of(settings, names, own_ports)
     database, metrics = Database(settings.database_url), Metrics()
     calls = counter_of(settings, database, metrics, clock)
