@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from service.domain.backoff import SOONEST_POLL
+from service.domain.schedule import least_gap
 from service.domain.training import TERMINAL, Rules, Status, Watch
 
 
@@ -30,4 +31,4 @@ def is_worth_storing(before: Watch, after: Watch, last_polled_at: datetime | Non
         return False
     if after.left_baseline and not before.left_baseline:
         return True
-    return now - (last_polled_at or before.since) >= SOONEST_POLL * rules.poll_interval
+    return now - (last_polled_at or before.since) >= SOONEST_POLL * least_gap(rules)

@@ -10,12 +10,13 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from service.claimloop import Claimed, refill_at
 from service.clock import Clock
 from service.crashpoints import CrashPoint, reached
-from service.domain.backoff import SOONEST_POLL, longest_poll_delay, poll_delay
+from service.domain.backoff import SOONEST_POLL
+from service.domain.schedule import least_gap, longest_delay, longest_gap
 from service.domain.sweep import UNUSABLE_FOR, may_be_listed
 from service.domain.token_bucket import TokenBucket
 from service.domain.training import Observation, Rules, Seen, Throttled, Unreadable, Watch, is_known
@@ -101,10 +102,10 @@ class Poller:
         nothing waits longer than one poll. Returns how many trainings that brought forward.
         """
         now = self._clock.now()
-        latest = now + poll_delay(self._rules.poll_interval, timedelta(0), 1, None)
+        latest = now + longest_gap(self._rules)
 
         def pull(unit: UnitOfWork) -> int:
-            unit.tenants.shorten_pauses(latest=now + longest_poll_delay(self._rules.poll_interval))
+            unit.tenants.shorten_pauses(latest=now + longest_delay(self._rules))
             unit.sweeps.pull_in(latest=now + UNUSABLE_FOR * self._rules.poll_interval)
             unit.trainings.rebase(now)
             return unit.trainings.pull_in(latest=latest)
@@ -119,14 +120,14 @@ class Poller:
             return due, due
         sweeps = SweepLimits(
             may_list=lambda watch: may_be_listed(watch, now, self._rules),
-            again=now + SOONEST_POLL * self._rules.poll_interval,
-            longest=poll_delay(self._rules.poll_interval, timedelta(0), 1, None),
+            again=now + SOONEST_POLL * least_gap(self._rules),
+            longest=longest_gap(self._rules),
             busy=limits.busy,
         )
         return due, unit.sweeps.begin(due, now=now, until=now + self._rules.lease, limits=sweeps)
 
     def _limits(self) -> PollLimits:
-        return PollLimits(self._rules.poll_interval, dict(self._busy), self._per_key, refill_at(self._per_key))
+        return PollLimits(least_gap(self._rules), dict(self._busy), self._per_key, refill_at(self._per_key))
 
     async def _tokens(self, wanted: int) -> int:
         """How many of `wanted` polls may start now; at least one, after a wait if need be."""

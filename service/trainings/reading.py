@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from service.domain.backoff import key_pause, poll_delay
-from service.domain.training import Observation, Rules, Seen, Status, Throttled, Unreadable, Watch, observe
+from service.domain.schedule import next_poll
+from service.domain.training import Observation, Rules, Seen, Status, Watch, observe
 from service.storage.database import UnitOfWork
 from service.storage.trainings import DueTraining
 from service.trainings.reader import NOT_ASKED
@@ -39,7 +39,7 @@ class Readings:
         adopted = due.watch.status is Status.SUBMITTING and after.status is not Status.SUBMITTING
         if adopted and isinstance(seen, Observation):
             changes["triggered_at"] = due.created_at
-        return Reading(due, seen, now, after, self.delay(due.watch, seen, now), changes)
+        return Reading(due, seen, now, after, self.delay(after, seen, now), changes)
 
     def save(self, unit: UnitOfWork, reading: Reading) -> bool:
         """Store it, if nobody was first."""
@@ -49,12 +49,9 @@ class Readings:
         return self._recorder.save(unit, held, after, now=now, due_at=due_at, changes=reading.changes) is not None
 
     def delay(self, watch: Watch, seen: Seen, now: datetime, jitter: float | None = None) -> timedelta:
-        """Time to the next poll; `jitter` is drawn unless it is given."""
-        if isinstance(seen, Throttled):
-            return key_pause(self._rules.poll_interval, seen.retry_after)
-        retry_after = seen.retry_after if isinstance(seen, Unreadable) else None
+        """Time to the next poll after this reading; `jitter` is drawn unless it is given."""
         drawn = self._rng.random() if jitter is None else jitter
-        return poll_delay(self._rules.poll_interval, now - watch.since, drawn, retry_after)
+        return next_poll(watch, seen, now, self._rules, drawn)
 
 
 def pause_key(unit: UnitOfWork, tenant_id: str, *, until: datetime) -> None:
