@@ -21,6 +21,7 @@ from service.settings import Settings
 from service.storage.database import Database
 from service.storage.due_delivery import DueDelivery
 from service.storage.migrations import migrate
+from service.storage.moves import refuse_if_moved
 from service.storage.trainings import DueTraining
 from service.telemetry.logging import get_logger
 from service.tenancy import Tenancy
@@ -99,6 +100,8 @@ class Components:
         if moved:
             _log.info("polls_pulled_in", trainings=moved)
         await self.heartbeat.start()
+        # Once more: a move that began in between sees the beat, or is seen here.
+        await self.database.run(refuse_if_moved)
         for loop in self.loops:
             loop.start()
             loop.wake()
