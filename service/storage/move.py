@@ -59,11 +59,14 @@ def moved_tables() -> list[Table]:
 
 
 class Mover:
-    def __init__(self, source: Database, target: Database, *, clock: Clock, rng: random.Random) -> None:
+    def __init__(
+        self, source: Database, target: Database, *, clock: Clock, rng: random.Random, batch: int = _BATCH
+    ) -> None:
         self._source = source
         self._target = target
         self._clock = clock
         self._rng = rng
+        self._batch = batch
         self._name = ""
 
     async def prepare(self) -> None:
@@ -102,7 +105,7 @@ class Mover:
         for table in moved_tables():
             there, last = copied.get(table.name, 0), None
             yield Progress(table.name, there, totals[table.name])
-            while rows := await self._source.read(_batch(table, last, skipped=there)):
+            while rows := await self._source.read(_rows(table, last, skipped=there, limit=self._batch)):
                 there, last = there + len(rows), rows[-1]
                 copied[table.name] = there
                 await self._put(table, rows, copied, batches)
@@ -249,10 +252,12 @@ def _counts(unit: UnitOfWork) -> dict[str, int]:
     }
 
 
-def _batch(table: Table, last: RowMapping | None, *, skipped: int) -> Callable[[UnitOfWork], Sequence[RowMapping]]:
+def _rows(
+    table: Table, last: RowMapping | None, *, skipped: int, limit: int
+) -> Callable[[UnitOfWork], Sequence[RowMapping]]:
     """The rows behind `last`, or behind the first `skipped` ones, in the order of their primary key."""
     key = list(table.primary_key.columns)
-    query = select(*(_as_stored(column) for column in table.columns)).order_by(*key).limit(_BATCH)
+    query = select(*(_as_stored(column) for column in table.columns)).order_by(*key).limit(limit)
     if last is None:
         query = query.offset(skipped)
     else:
