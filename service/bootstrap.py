@@ -15,11 +15,11 @@ from service.crashpoints import CrashPoint
 from service.domain.destinations import Destinations, parse_allow_list
 from service.domain.hosts import Hosts
 from service.domain.shares import Shares
-from service.domain.training import Rules
 from service.heartbeat import Heartbeat
 from service.keyring import Keyring
 from service.lifecycle import Lifecycle
 from service.master_key import vault_of
+from service.measures import limits_of, rules_of
 from service.outbound.engine import tls_context
 from service.outbound.exchange import Outbound
 from service.outbound.guard import Guard, Names
@@ -30,12 +30,13 @@ from service.photogpt.proxy import Proxy, ProxyLimits
 from service.pruner import KeySweep, Pruner
 from service.settings import Settings
 from service.storage.database import Database
-from service.tenancy import Limits, Tenancy
+from service.tenancy import Tenancy
 from service.trainings.callbacks import Callbacks
 from service.trainings.cancellation import Cancellation
 from service.trainings.intake import Intake
 from service.trainings.poller import Manners, Poller
 from service.trainings.record import Recorder
+from service.trainings.starter import Starter
 from service.waiters import Waiters
 from service.webhooks.dispatcher import Bulkheads, Dispatcher, Pace
 from service.webhooks.endpoints import Endpoints
@@ -48,6 +49,8 @@ from service.webhooks.trial import Trial
 _UPSTREAM_BODY_LIMIT = 256 * 1024
 # A half of the slots is kept for first attempts, whatever waits to be tried again.
 _RETRIES_FRACTION = 2
+# Queues of different tenants that are tried at once.
+_STARTS_IN_FLIGHT = 16
 # Long polls and streams: each is an open connection.
 _WAITING_OF_ONE_TENANT = 100
 _RECEIVER_BODY_LIMIT = 16 * 1024  # DESIGN 7
@@ -114,7 +117,7 @@ def assemble(settings: Settings, around: Surroundings) -> Components:
         clock=clock,
         own_key=settings.photogpt_api_key.get_secret_value() if settings.photogpt_api_key else None,
         token=settings.token.get_secret_value() if settings.token else None,
-        limits=_limits(settings),
+        limits=limits_of(settings),
     )
     trainings = _first_half(settings, around, tenancy, keyring)
     webhooks = _second_half(settings, around, tenancy, keyring)
@@ -122,7 +125,7 @@ def assemble(settings: Settings, around: Surroundings) -> Components:
     waiters = Waiters(_WAITING_OF_ONE_TENANT if settings.mode == "gateway" else None)
     database.on_news(lambda news: loops.deliveries.wake() if news.to_send else None)
     database.on_news(lambda news: waiters.wake(news.tenants))
-    put_back = [trainings.poller.pull_in, webhooks.dispatcher.pull_in]
+    put_back = [trainings.poller.pull_in, trainings.starter.pull_in, webhooks.dispatcher.pull_in]
     heartbeat = Heartbeat(database=database, clock=clock, on_clock_back=put_back)
     return Components(
         settings=settings,
@@ -145,7 +148,8 @@ def assemble(settings: Settings, around: Surroundings) -> Components:
 
 def _first_half(settings: Settings, around: Surroundings, tenancy: Tenancy, keyring: Keyring) -> FirstHalf:
     clock, rng, database = around.clock, around.rng, around.database
-    rules, recorder = _rules(settings), Recorder(rng)
+    rules = rules_of(settings)
+    recorder = Recorder(rng, rules.queue)
     callbacks = Callbacks(keyring=keyring, guard=around.guard, clock=clock, rng=rng)
     intake = Intake(
         database=database,
@@ -167,7 +171,16 @@ def _first_half(settings: Settings, around: Surroundings, tenancy: Tenancy, keyr
         clock=clock,
         rng=rng,
     )
-    return FirstHalf(intake, Cancellation(database=database, recorder=recorder, clock=clock), poller)
+    starter = Starter(
+        database=database,
+        photogpt=around.photogpt,
+        tenancy=tenancy,
+        recorder=recorder,
+        rules=rules,
+        clock=clock,
+        rng=rng,
+    )
+    return FirstHalf(intake, Cancellation(database=database, recorder=recorder, clock=clock), poller, starter)
 
 
 def _second_half(settings: Settings, around: Surroundings, tenancy: Tenancy, keyring: Keyring) -> SecondHalf:
@@ -204,7 +217,8 @@ def _second_half(settings: Settings, around: Surroundings, tenancy: Tenancy, key
 
 def _loops(settings: Settings, around: Surroundings, trainings: FirstHalf, webhooks: SecondHalf) -> Loops:
     clock = around.clock
-    poller, dispatcher, recoveries = trainings.poller, webhooks.dispatcher, webhooks.recoveries
+    poller, starter = trainings.poller, trainings.starter
+    dispatcher, recoveries = webhooks.dispatcher, webhooks.recoveries
     pruner = Pruner(
         database=around.database,
         retention=timedelta(days=settings.retention_days),
@@ -214,6 +228,7 @@ def _loops(settings: Settings, around: Surroundings, trainings: FirstHalf, webho
     sweep = KeySweep(database=around.database, clock=clock)
     return Loops(
         ClaimLoop("poller", claim=poller.claim, work=poller.poll, slots=settings.polls_in_flight, clock=clock),
+        ClaimLoop("starter", claim=starter.claim, work=starter.start, slots=_STARTS_IN_FLIGHT, clock=clock),
         ClaimLoop(
             "dispatcher",
             claim=dispatcher.claim,
@@ -270,21 +285,3 @@ def _sender(settings: Settings, clock: Clock, tls: SSLContext, guard: Guard, nam
         proxy=settings.egress_proxy,
     )
     return Sender(outbound=receivers, clock=clock, excerpts=settings.keeps_excerpts)
-
-
-def _limits(settings: Settings) -> Limits:
-    return Limits(
-        trainings=settings.tenant_trainings,
-        endpoints=settings.tenant_endpoints,
-        requests_per_second=settings.tenant_requests_per_second,
-        deliveries=settings.tenant_deliveries,
-    )
-
-
-def _rules(settings: Settings) -> Rules:
-    return Rules(
-        poll_interval=timedelta(seconds=settings.poll_interval),
-        lease=timedelta(seconds=settings.lease),
-        overdue_after=timedelta(seconds=settings.overdue_after),
-        expire_after=timedelta(seconds=settings.expire_after),
-    )

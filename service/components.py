@@ -21,12 +21,14 @@ from service.settings import Settings
 from service.storage.database import Database
 from service.storage.due_delivery import DueDelivery
 from service.storage.migrations import migrate
+from service.storage.queues import DueQueue
 from service.storage.trainings import DueTraining
 from service.telemetry.logging import get_logger
 from service.tenancy import Tenancy
 from service.trainings.cancellation import Cancellation
 from service.trainings.intake import Intake
 from service.trainings.poller import Poller
+from service.trainings.starter import Starter
 from service.waiters import Waiters
 from service.webhooks.dispatcher import Dispatcher
 from service.webhooks.endpoints import Endpoints
@@ -47,6 +49,7 @@ class FirstHalf:
     intake: Intake
     cancellation: Cancellation
     poller: Poller
+    starter: Starter
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +65,14 @@ class SecondHalf:
 @dataclass(frozen=True, slots=True)
 class Loops:
     polls: ClaimLoop[DueTraining]
+    starts: ClaimLoop[DueQueue]
     deliveries: ClaimLoop[DueDelivery]
     recoveries: ClaimLoop[str]
     pruning: ClaimLoop[datetime]
     erasure: ClaimLoop[float]
 
     def __iter__(self) -> Iterator[ClaimLoop[Any]]:
-        return iter((self.polls, self.deliveries, self.recoveries, self.pruning, self.erasure))
+        return iter((self.polls, self.starts, self.deliveries, self.recoveries, self.pruning, self.erasure))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,7 @@ class Components:
         moved = await self.trainings.poller.pull_in()
         if moved:
             _log.info("polls_pulled_in", trainings=moved)
+        await self.trainings.starter.pull_in()
         await self.heartbeat.start()
         for loop in self.loops:
             loop.start()

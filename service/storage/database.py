@@ -27,6 +27,7 @@ from service.storage.insert import insert_if_new
 from service.storage.keysets import Keysets
 from service.storage.outbox import News, Outbox
 from service.storage.postgres import Postgres
+from service.storage.queues import Queues
 from service.storage.sqlite import Sqlite
 from service.storage.tables import Heartbeat
 from service.storage.tenants import Tenants
@@ -54,6 +55,7 @@ class UnitOfWork:
         self.endpoints = Endpoints(session)
         self.history = History(session)
         self.tenants = Tenants(session)
+        self.queues = Queues(session)
         self.keysets = Keysets(session)
         self.idempotency = Idempotency(session)
         self.session = session

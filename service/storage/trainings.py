@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
+from typing import Any
 
 from sqlalchemy import and_, bindparam, exists, or_
 from sqlmodel import Session, col, func, select, update
@@ -156,7 +157,7 @@ class Trainings:
         due_at: datetime | None,
         new_events: int,
         now: datetime,
-        changes: Mapping[str, datetime],
+        changes: Mapping[str, Any],
     ) -> Training | None:
         """Store `watch` if nobody has claimed, ended or changed the training since `fence`; None if somebody has."""
         ended = watch.status in TERMINAL
@@ -254,7 +255,7 @@ def watch_of(row: Training) -> Watch:
         failure = Failure(row.failure_code, row.failure_message or "")
     return Watch(
         status=Status(row.status),
-        since=row.triggered_at or row.created_at,
+        since=row.triggered_at or row.submitted_at or row.created_at,
         baseline=baseline,
         raw_status=row.upstream_status,
         left_baseline=row.left_baseline,

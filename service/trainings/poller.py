@@ -146,7 +146,7 @@ class Poller:
         changes = {} if seen is _NOT_ASKED else {"last_polled_at": now}
         adopted = due.watch.status is Status.SUBMITTING and after.status is not Status.SUBMITTING
         if adopted and isinstance(seen, Observation):
-            changes["triggered_at"] = due.created_at
+            changes["triggered_at"] = due.watch.since
 
         def record(unit: UnitOfWork) -> bool:
             saved = self._save(unit, due, after, now, delay, changes)

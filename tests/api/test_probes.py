@@ -56,7 +56,14 @@ async def test_a_gateway_whose_loops_run_is_alive_and_ready(world: World) -> Non
                     "status": "ready",
                     "storage": {"written_ago": 0.0},
                     "scheduler": {"ticked_ago": 0.0},
-                    "loops": {"poller": IDLE, "dispatcher": IDLE, "recoveries": IDLE, "pruner": IDLE, "erasure": IDLE},
+                    "loops": {
+                        "poller": IDLE,
+                        "starter": IDLE,
+                        "dispatcher": IDLE,
+                        "recoveries": IDLE,
+                        "pruner": IDLE,
+                        "erasure": IDLE,
+                    },
                 },
             )
             await http.aclose()
@@ -99,7 +106,7 @@ async def test_a_loop_that_stopped_looking_is_told_by_livez(world: World) -> Non
         assert answer.status_code == 503
         assert answer.json() == {
             "status": "stalled",
-            "stalled": ["poller", "dispatcher", "recoveries", "pruner", "erasure"],
+            "stalled": ["poller", "starter", "dispatcher", "recoveries", "pruner", "erasure"],
         }
         await gateway.components.heartbeat.beat()
         assert await ready(gateway) == (503, "stalled")
