@@ -151,15 +151,15 @@ async def test_its_answer_is_kept_for_its_idempotency_key(gateway: Gateway, behi
         await queued(gateway, "first")
     await no_room(gateway)
     await gateway.upstream.put_model("a")
-    again = {"headers": {"idempotency-key": "once"}, "on_capacity": "queue"}
-    first = await gateway.train("a", **again)
+    once = {"idempotency-key": "once"}
+    first = await gateway.train("a", headers=once, on_capacity="queue")
     await room(gateway)
     gateway.advance(PAUSE)
     await gateway.start_queued()
-    second = await gateway.train("a", **again)
+    second = await gateway.train("a", headers=once, on_capacity="queue")
     assert (first.status_code, second.status_code, second.headers["idempotent-replayed"]) == (202, 202, "true")
     assert first.json() == second.json()
-    other = await gateway.train("a", headers={"idempotency-key": "once"})
+    other = await gateway.train("a", headers=once)
     assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
 
 
