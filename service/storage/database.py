@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection, text
@@ -18,6 +18,7 @@ from sqlmodel import Session, col, func, select, update
 
 from service.clock import Clock
 from service.domain.errors import StorageUnavailable
+from service.storage.call_counts import CallCounts
 from service.storage.deliveries import Deliveries
 from service.storage.endpoints import Endpoints
 from service.storage.events import Events
@@ -58,6 +59,7 @@ class UnitOfWork:
         self.queues = Queues(session)
         self.keysets = Keysets(session)
         self.idempotency = Idempotency(session)
+        self.call_counts = CallCounts(session)
         self.session = session
 
     def last_beat(self) -> datetime | None:
@@ -147,6 +149,11 @@ class Database:
         """Raise StorageUnavailable unless the database is there and begins a write transaction."""
         await self.run(lambda connection: connection.execute(text("SELECT 1")))
 
+    async def time(self) -> datetime | None:
+        """What the server's clock says; None on SQLite, which has none but this machine's."""
+        with _blaming_the_database():
+            return await self._runner.read(_time)
+
     async def beat(self, now: datetime) -> None:
         """Raise StorageUnavailable unless the database can be written: a full disk shows in nothing less."""
         await self.transaction(lambda unit: unit.beat(now))
@@ -191,6 +198,13 @@ def _commit(connection: Connection, work: Work[T]) -> tuple[T, News]:
         result = work(unit)
         session.commit()
         return result, unit.news
+
+
+def _time(connection: Connection) -> datetime | None:
+    if connection.dialect.name == "sqlite":
+        return None
+    told: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+    return told.astimezone(UTC)
 
 
 def _look(connection: Connection, work: Work[T]) -> T:

@@ -27,10 +27,14 @@ from service.storage.tables import Attempt, Callback, Delivery, Event, Tenant, W
 
 @dataclass(slots=True)
 class News:
-    """What a transaction has put into the outbox: whether there is something to send, and whose events are new."""
+    """What a transaction has put into the outbox: whether there is something to send, and whose events are new.
+
+    `ended_after`: how long each training that it ended had been watched.
+    """
 
     to_send: bool = False
     tenants: set[str] = field(default_factory=set)
+    ended_after: list[timedelta] = field(default_factory=list)
 
 
 _NO_LIMITS = SendLimits()

@@ -73,7 +73,7 @@ async def test_the_answer_says_when_to_look_again(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize("body", [{}, {"on_capacity": "reject"}])
-async def test_who_does_not_ask_for_it_is_refused_as_ever(gateway: Gateway, body: dict[str, str]) -> None:
+async def test_who_does_not_ask_for_it_is_refused_as_ever(gateway: Gateway, body: dict[str, Any]) -> None:
     await gateway.upstream.put_model("a")
     await no_room(gateway)
     answer = await gateway.train("a", **body)
