@@ -30,11 +30,11 @@ from service.telemetry.logging import get_logger
 from service.tenancy import Caller, Tenancy
 from service.trainings.callbacks import Callbacks
 from service.trainings.outcome import failure_of, outcome_of
+from service.trainings.queueing import Queueing
 from service.trainings.record import Held, Recorder
 from service.trainings.replay import Replay
 from service.trainings.request import Outcome, OutcomeKind, TrainRequest, checked
 from service.trainings.resource import current_resource
-from service.trainings.turns import Turns
 
 _log = get_logger("intake")
 
@@ -69,7 +69,7 @@ class Intake:
         self._recorder = recorder
         self._rules = rules
         self._replay = Replay(lease=rules.lease, clock=clock)
-        self._turns = Turns(rules.queue)
+        self._queueing = Queueing(rules.queue)
         self._callbacks = callbacks
         self._clock = clock
         self._rng = rng
@@ -147,7 +147,7 @@ class Intake:
         if settled is not None:
             return settled
         self._refuse_too_many(unit, caller)
-        waits = request.queues and self._turns.goes_behind(unit, caller.tenant_id, now)
+        waits = request.queues and self._queueing.goes_behind(unit, caller.tenant_id, now)
         training = Training(
             id=ids.new_id(ids.TRAINING, now, self._rng),
             tenant_id=caller.tenant_id,
@@ -230,7 +230,7 @@ class Intake:
             case Refused(status=429) if request.queues:
                 watch = intent.watch.move(Signal.NO_ROOM)
                 if self._recorder.save(unit, held, watch, now=now, due_at=None, changes={"submitted_at": None}):
-                    self._turns.in_vain(unit, caller.tenant_id, now, result.retry_after)
+                    self._queueing.in_vain(unit, caller.tenant_id, now, result.retry_after)
             case Unclear():
                 first_reading = min(next_poll, now + self._rules.lease)
                 self._recorder.save(unit, held, intent.watch, now=now, due_at=first_reading)

@@ -25,8 +25,8 @@ from service.storage.queues import DueQueue, Waiting
 from service.telemetry.logging import get_logger
 from service.tenancy import Tenancy
 from service.trainings.outcome import failure_of
+from service.trainings.queueing import Queueing
 from service.trainings.record import Held, Recorder
-from service.trainings.turns import Turns
 from service.vault import SealBroken
 
 _log = get_logger("starter")
@@ -64,7 +64,7 @@ class Starter:
         self._tenancy = tenancy
         self._recorder = recorder
         self._rules = rules
-        self._turns = Turns(rules.queue)
+        self._queueing = Queueing(rules.queue)
         self._clock = clock
         self._rng = rng
         self._busy: set[str] = set()
@@ -173,7 +173,7 @@ class Starter:
         row = self._recorder.save(unit, turn.held, watch, now=now, due_at=now + self._rules.lease, changes=changes)
         if row is None:
             return None
-        self._turns.tried(unit, turn.tenant_id, now, self._rules.lease)
+        self._queueing.tried(unit, turn.tenant_id, now, self._rules.lease)
         reached(CrashPoint.INTENT_UNCOMMITTED)
         return replace(turn, held=Held(row.id, row.fence, watch))
 
@@ -193,9 +193,9 @@ class Starter:
             return None
         if watch.status is Status.QUEUED:
             retry_after = result.retry_after if isinstance(result, Refused) else None
-            self._turns.in_vain(unit, turn.tenant_id, now, retry_after)
+            self._queueing.in_vain(unit, turn.tenant_id, now, retry_after)
         else:
-            self._turns.next(unit, turn.tenant_id, now, started=isinstance(result, Confirmed))
+            self._queueing.next(unit, turn.tenant_id, now, started=isinstance(result, Confirmed))
         return row.status
 
     def _outcome(

@@ -13,15 +13,15 @@ from service.storage.database import Database, UnitOfWork
 from service.storage.queues import DueQueue, QueueState
 from service.storage.tables import Tenant, Training
 from service.storage.trainings import watch_of
+from service.trainings.queueing import Queueing
 from service.trainings.record import Held, Recorder
-from service.trainings.turns import Turns
 from tests.storage.interleaving import commit_elsewhere, uncommitted, wait_for_a_blocked_transaction
 from tests.storage.plans import plan_of
 from tests.support.rows import LEASE, NOW, a_queued, a_tenant, a_training, store, stored
 
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 RULES = QueueRules(pause=MINUTE, expire_after=DAY)
-TURNS = Turns(RULES)
+QUEUEING = Queueing(RULES)
 
 
 async def claim(
@@ -141,7 +141,7 @@ async def test_one_that_comes_while_another_goes_behind_waits_for_it(postgres: D
     await store(postgres, a_tenant())
 
     def first(unit: UnitOfWork) -> None:
-        assert not TURNS.goes_behind(unit, "ten_a", NOW)
+        assert not QUEUEING.goes_behind(unit, "ten_a", NOW)
         row = a_training("trn_1", status=Status.SUBMITTING)
         row.queues = True
         unit.trainings.add(row)
@@ -154,7 +154,7 @@ async def test_one_that_comes_while_another_goes_behind_waits_for_it(postgres: D
 
 
 def _goes_behind(unit: UnitOfWork) -> bool:
-    return TURNS.goes_behind(unit, "ten_a", NOW)
+    return QUEUEING.goes_behind(unit, "ten_a", NOW)
 
 
 # --- places ---
@@ -203,7 +203,7 @@ async def test_it_all_goes_by_indexes(database: Database) -> None:
 
 
 async def goes_behind(database: Database, now: datetime = NOW) -> bool:
-    return await database.transaction(lambda unit: TURNS.goes_behind(unit, "ten_a", now))
+    return await database.transaction(lambda unit: QUEUEING.goes_behind(unit, "ten_a", now))
 
 
 async def test_without_a_queue_it_is_tried_and_that_is_noted(database: Database) -> None:
@@ -239,7 +239,7 @@ async def test_soon_after_a_try_in_vain_it_waits(database: Database) -> None:
 
 async def test_tries_in_vain_are_counted(database: Database) -> None:
     await store(database, a_tenant(queue_tries=2), a_queued())
-    await database.transaction(lambda unit: TURNS.in_vain(unit, "ten_a", NOW))
+    await database.transaction(lambda unit: QUEUEING.in_vain(unit, "ten_a", NOW))
     assert await queues(database) == {"ten_a": QueueState(NOW + 4 * MINUTE, None, 3)}
 
 
@@ -249,7 +249,7 @@ async def test_the_next_has_its_turn_if_there_is_one(
     database: Database, started: bool, tries: int, waiting: int, due: datetime | None
 ) -> None:
     await store(database, a_tenant(queue_tries=4, queue_due_at=NOW), *(a_queued() for _ in range(waiting)))
-    await database.transaction(lambda unit: TURNS.next(unit, "ten_a", NOW, started=started))
+    await database.transaction(lambda unit: QUEUEING.next(unit, "ten_a", NOW, started=started))
     assert await queues(database) == {"ten_a": QueueState(due, None, tries)}
 
 

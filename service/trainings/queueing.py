@@ -9,7 +9,7 @@ from service.domain.training import QueueRules
 from service.storage.database import UnitOfWork
 
 
-class Turns:
+class Queueing:
     def __init__(self, rules: QueueRules) -> None:
         self._rules = rules
 
