@@ -52,11 +52,13 @@ class Pruner:
         return Claimed([self._clock.now() - self._retention], more=False)
 
     async def prune(self, before: datetime) -> None:
-        """Delete all that ended before then."""
+        """Delete all that ended before then; not what another replica is deleting at this moment."""
         keys_before = self._clock.now() - _IDEMPOTENCY_KEPT
         deleted = 0
         while batch := await self._database.transaction(
-            lambda unit: unit.history.prune(before, keys_before=keys_before, limit=_BATCH)
+            lambda unit: (
+                unit.history.prune(before, keys_before=keys_before, limit=_BATCH) if unit.alone_at("pruning") else 0
+            )
         ):
             deleted += batch
         if deleted:

@@ -62,6 +62,12 @@ class UnitOfWork:
         self.call_counts = CallCounts(session)
         self.session = session
 
+    def alone_at(self, chore: str) -> bool:
+        """Whether no other replica is at this chore; then none can begin it before this transaction ends."""
+        if self.session.get_bind().dialect.name == "sqlite":
+            return True
+        return bool(self.session.exec(select(func.pg_try_advisory_xact_lock(func.hashtext(chore)))).one())
+
     def last_beat(self) -> datetime | None:
         """The wall time at which some process last wrote its heartbeat."""
         return self.session.exec(select(func.max(col(Heartbeat.at)))).one()
