@@ -218,4 +218,5 @@ def _rules(settings: Settings) -> Rules:
         queue=QueueRules(
             pause=timedelta(seconds=settings.queue_pause), expire_after=timedelta(seconds=settings.queue_expire_after)
         ),
+        poll_times=settings.poll_times,
     )

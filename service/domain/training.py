@@ -154,13 +154,16 @@ class QueueRules:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Durations that settings may change."""
+    """Durations that settings may change. `poll_times`: when, after its trigger, a model is polled before it is every
+    interval.
+    """
 
     poll_interval: timedelta
     lease: timedelta
     overdue_after: timedelta
     expire_after: timedelta
     queue: QueueRules = QueueRules()
+    poll_times: tuple[timedelta, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from service.crashpoints import CrashPoint, reached
 from service.domain.backoff import poll_delay
 from service.domain.errors import UpstreamRefused, UpstreamUnreachable
 from service.domain.queue import longest_pause, waited
+from service.domain.schedule import first_poll
 from service.domain.secret import Secret
 from service.domain.training import KEY_REFUSED_LIMIT, TERMINAL, Observation, Rules, Signal, Status, Watch
 from service.photogpt.answers import Confirmed, NotReached, Refused, TriggerResult, Unclear
@@ -203,12 +204,14 @@ class Starter:
     ) -> tuple[Watch, datetime | None, dict[str, datetime | None]]:
         """The watch, when it is due, and what else changes."""
         before = turn.held.before
-        next_poll = now + poll_delay(self._rules.poll_interval, timedelta(0), self._rng.random(), None)
+        jitter = self._rng.random()
         match result:
             case Confirmed():
+                next_poll = now + first_poll(self._rules, jitter)
                 return replace(before.move(Signal.CONFIRMED), expiring=False), next_poll, {"triggered_at": now}
             case Unclear():
-                return replace(before, expiring=False), min(next_poll, now + self._rules.lease), {}
+                an_interval = poll_delay(self._rules.poll_interval, timedelta(0), jitter, None)
+                return replace(before, expiring=False), now + min(an_interval, self._rules.lease), {}
             case Refused() | NotReached():
                 return _not_started(turn, result), None, {"submitted_at": None}
 
