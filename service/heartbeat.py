@@ -141,4 +141,8 @@ class Heartbeat:
 
 
 def _oldest_due(unit: UnitOfWork) -> dict[str, datetime | None]:
-    return {"poller": unit.trainings.oldest_due(), "dispatcher": unit.outbox.oldest_due()}
+    return {
+        "poller": unit.trainings.oldest_due(),
+        "starter": unit.queues.oldest_due(),
+        "dispatcher": unit.outbox.oldest_due(),
+    }

@@ -138,6 +138,12 @@ class Settings(BaseSettings):
     lease: Seconds = _variable("GATEWAY_LEASE", 60.0, "Seconds a worker holds a claimed row.")
     overdue_after: Seconds = _variable("GATEWAY_OVERDUE_AFTER", 2100.0, "Seconds until a training counts as overdue.")
     expire_after: Seconds = _variable("GATEWAY_EXPIRE_AFTER", 86400.0, "Seconds until a watch is given up.")
+    queue_pause: Seconds = _variable(
+        "GATEWAY_QUEUE_PAUSE", 60.0, "Seconds between two tries of a key to start what waits in its queue, at least."
+    )
+    queue_expire_after: Seconds = _variable(
+        "GATEWAY_QUEUE_EXPIRE_AFTER", 86400.0, "Seconds that a training waits in its queue at most."
+    )
     retry_schedule: Annotated[tuple[float, ...], NoDecode, BeforeValidator(_seconds_list)] = _variable(
         "GATEWAY_RETRY_SCHEDULE", _DEFAULT_SCHEDULE, "Seconds before each attempt of a delivery.", validate_default=True
     )

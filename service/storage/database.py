@@ -28,6 +28,7 @@ from service.storage.insert import insert_if_new
 from service.storage.keysets import Keysets
 from service.storage.outbox import News, Outbox
 from service.storage.postgres import Postgres
+from service.storage.queues import Queues
 from service.storage.sightings import Sightings
 from service.storage.sqlite import Sqlite
 from service.storage.sweeps import Sweeps
@@ -59,6 +60,7 @@ class UnitOfWork:
         self.endpoints = Endpoints(session)
         self.history = History(session)
         self.tenants = Tenants(session)
+        self.queues = Queues(session)
         self.keysets = Keysets(session)
         self.idempotency = Idempotency(session)
         self.call_counts = CallCounts(session)
