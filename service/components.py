@@ -99,6 +99,7 @@ class Components:
         if moved:
             _log.info("polls_pulled_in", trainings=moved)
         await self.heartbeat.start()
+        self.database.share_news()
         for loop in self.loops:
             loop.start()
             loop.wake()

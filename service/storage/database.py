@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 from sqlalchemy import Connection, text
 from sqlmodel import Session, col, func, select, update
 
-from service.clock import Clock
+from service.clock import Clock, SystemClock
 from service.domain.errors import StorageUnavailable
 from service.storage.deliveries import Deliveries
 from service.storage.endpoints import Endpoints
@@ -24,6 +24,7 @@ from service.storage.insert import insert_if_new
 from service.storage.keysets import Keysets
 from service.storage.outbox import News, Outbox
 from service.storage.postgres import Postgres
+from service.storage.replicas import Replicas
 from service.storage.sqlite import Sqlite
 from service.storage.tables import Heartbeat
 from service.storage.tenants import Tenants
@@ -93,18 +94,26 @@ class Database:
         else:
             self._runner = where
         self._on_news: list[Callable[[News], None]] = []
+        self._replicas: Replicas | None = None
 
     def on_news(self, listener: Callable[[News], None]) -> None:
         """Call `listener` after each commit that put something into the outbox."""
         self._on_news.append(listener)
+
+    def share_news(self) -> None:
+        """From now on tell other replicas of such commits, and let the listeners hear of theirs."""
+        if isinstance(self._runner, Postgres):
+            self._replicas = Replicas(self._runner.connect, self._spread, SystemClock())
+            self._replicas.start()
 
     async def transaction(self, work: Work[T]) -> T:
         """Run `work` in one transaction: committed when it returns, rolled back when it raises."""
         with blaming_the_database():
             result, news = await self._runner.write(lambda connection: _commit(connection, work))
         if news != _NO_NEWS:
-            for listener in self._on_news:
-                listener(news)
+            self._spread(news)
+            if self._replicas is not None:
+                self._replicas.tell(news)
         return result
 
     async def settle(self, work: Work[T], *, clock: Clock, until: float) -> T:
@@ -150,7 +159,13 @@ class Database:
             return await self._runner.scrub()
 
     async def close(self) -> None:
+        if self._replicas is not None:
+            await self._replicas.stop()
         await self._runner.close()
+
+    def _spread(self, news: News) -> None:
+        for listener in self._on_news:
+            listener(news)
 
 
 def _commit(connection: Connection, work: Work[T]) -> tuple[T, News]:

@@ -27,10 +27,19 @@ from service.storage.tables import Attempt, Callback, Delivery, Event, Tenant, W
 
 @dataclass(slots=True)
 class News:
-    """What a transaction has put into the outbox: whether there is something to send, and whose events are new."""
+    """What transactions have put into the outbox: whether there is something to send, and whose events are new.
+
+    `all_tenants`: anybody's may be, since nobody knows.
+    """
 
     to_send: bool = False
     tenants: set[str] = field(default_factory=set)
+    all_tenants: bool = False
+
+    def add(self, other: News) -> None:
+        self.to_send = self.to_send or other.to_send
+        self.tenants |= other.tenants
+        self.all_tenants = self.all_tenants or other.all_tenants
 
 
 _NO_LIMITS = SendLimits()

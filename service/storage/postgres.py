@@ -165,25 +165,29 @@ class Postgres:
                 raise
             return Fate.UNDECIDED
 
+    async def connect(self) -> Any:
+        """A connection of asyncpg's outside of the pool, which its caller closes."""
+        return await self._connect(_SESSION, _COMMAND_SECONDS)
+
+    async def _connect(self, session: str, command_timeout: float | None) -> Any:
+        try:
+            wire = await asyncpg.connect(self._url, timeout=_CONNECT_SECONDS, command_timeout=command_timeout)
+        except ValueError as error:
+            raise ConfigurationError(f"DATABASE_URL is not one of PostgreSQL: {error}") from error
+        keep_alive(wire)
+        try:
+            await wire.execute(session)
+        except BaseException:
+            wire.terminate()  # nobody else would close it
+            raise
+        return wire
+
     def _make_engine(
         self, *, session: str = _SESSION, command_timeout: float | None = _COMMAND_SECONDS, **pool: Any
     ) -> AsyncEngine:
-        async def connect() -> Any:
-            try:
-                wire = await asyncpg.connect(self._url, timeout=_CONNECT_SECONDS, command_timeout=command_timeout)
-            except ValueError as error:
-                raise ConfigurationError(f"DATABASE_URL is not one of PostgreSQL: {error}") from error
-            keep_alive(wire)
-            try:
-                await wire.execute(session)
-            except BaseException:
-                wire.terminate()  # nobody else would close it
-                raise
-            return wire
-
         engine = create_async_engine(
             "postgresql+asyncpg://",
-            async_creator=connect,
+            async_creator=lambda: self._connect(session, command_timeout),
             hide_parameters=True,  # errors are logged, and what is stored may be a token in a URL
             **pool,
         )

@@ -34,6 +34,15 @@ class Proxy:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def close(self) -> None:
+        """Cut every connection, and let nobody connect until `open`."""
+        self._closed = True
+        for task in self._tasks:
+            task.cancel()
+
+    def open(self) -> None:
+        self._closed = False
+
     def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.create_task(self._serve(reader, writer))
         self._tasks.add(task)
