@@ -7,6 +7,7 @@ noticed by nobody, and a longer one is StorageUnavailable.
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -55,6 +56,7 @@ class Postgres:
         self._clock = clock or SystemClock()
         # Connections that are older are not trusted any more.
         self._trusted_from = self._clock.monotonic()
+        self._turns = asyncio.Semaphore(_POOL)
         self._engine = self._make_engine(pool_size=_POOL, max_overflow=0, pool_timeout=_POOL_SECONDS)
         event.listen(self._engine.sync_engine, "connect", self._connected)
         event.listen(self._engine.sync_engine, "checkout", self._checked_out)
@@ -71,7 +73,7 @@ class Postgres:
         engine = self._make_engine(poolclass=NullPool, command_timeout=None, session="SELECT 1")
 
         async def once() -> T:
-            async with _connection_of(engine) as connection, connection.begin():
+            async with self._connection(engine) as connection, connection.begin():
                 return await connection.run_sync(work)
 
         try:
@@ -101,11 +103,11 @@ class Postgres:
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     async def _read(self, work: Callable[[Connection], T]) -> T:
-        async with _connection_of(self._reading) as connection:
+        async with self._connection(self._reading) as connection:
             return await self._unless_lost(connection, lambda: connection.run_sync(work))
 
     async def _write(self, work: Callable[[Connection], T]) -> T:
-        async with _connection_of(self._engine) as connection:
+        async with self._connection(self._engine) as connection:
             start: str = connection.info[_START]
             transaction = await connection.begin()
 
@@ -158,7 +160,7 @@ class Postgres:
 
     async def _fate(self, doubt: InDoubt) -> Fate:
         try:
-            async with _connection_of(self._engine) as connection:
+            async with self._connection(self._engine) as connection:
                 return await fate_of(doubt, connection, connection.info[_START])
         except Exception as error:
             if not passes(error):
@@ -182,6 +184,29 @@ class Postgres:
             raise
         return wire
 
+    @asynccontextmanager
+    async def _connection(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        async with self._turn():
+            try:
+                connection = await engine.connect()
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+                # Lost while it was being prepared, which SQLAlchemy does not turn into an error of its own.
+                raise ConnectionResetError(str(error)) from error
+            try:
+                yield connection
+            finally:
+                await connection.close()
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """First come, first served: the pool by itself gives a connection to whoever has just given it back."""
+        async with asyncio.timeout(_POOL_SECONDS):
+            await self._turns.acquire()
+        try:
+            yield
+        finally:
+            self._turns.release()
+
     def _make_engine(
         self, *, session: str = _SESSION, command_timeout: float | None = _COMMAND_SECONDS, **pool: Any
     ) -> AsyncEngine:
@@ -202,19 +227,6 @@ class Postgres:
         """Takes no round trip: that the server has closed a connection is known here, and what is not, is repeated."""
         if connection.driver_connection.is_closed() or record.info[_SINCE] < self._trusted_from:
             raise DisconnectionError
-
-
-@asynccontextmanager
-async def _connection_of(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    try:
-        connection = await engine.connect()
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
-        # Lost while it was being prepared, which SQLAlchemy does not turn into an error of its own.
-        raise ConnectionResetError(str(error)) from error
-    try:
-        yield connection
-    finally:
-        await connection.close()
 
 
 def keep_alive(wire: Any) -> None:

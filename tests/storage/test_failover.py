@@ -388,3 +388,14 @@ class TestConnections:
         name = await database.run(lambda connection: connection.exec_driver_sql("SHOW application_name").scalar())
         await database.close()
         assert name == "gateway"
+
+    async def test_connections_are_had_in_the_order_of_asking(self, postgres: Database) -> None:
+        """Otherwise whoever asks again and again takes them all, and others wait in vain."""
+        rounds: list[int] = []
+
+        async def asks_again_and_again() -> None:
+            for number in range(3):
+                await postgres.transaction(lambda _unit, number=number: rounds.append(number))
+
+        await asyncio.gather(*(asks_again_and_again() for _ in range(60)))
+        assert sorted(rounds[:60]) == [0] * 60
