@@ -13,6 +13,7 @@ from service.api import (
     docs,
     events,
     health,
+    metrics,
     problems,
     proxy,
     signing_keys,
@@ -79,10 +80,11 @@ def create_app(components: Components | None = None) -> FastAPI:
 
 
 def create_health_app(components: Components) -> FastAPI:
-    """What the health port serves: probes, on all interfaces, and nothing else."""
+    """What the health port serves: probes and metrics, on all interfaces, and nothing else."""
     app = FastAPI(openapi_url=None, redirect_slashes=False)
     app.state.components = components
     app.include_router(health.router)
+    app.include_router(metrics.router)
     problems.install(app)
     app.add_middleware(BodyGuard)
     app.add_middleware(Edge)

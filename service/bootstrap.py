@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
 from datetime import timedelta
-from ssl import SSLContext
-from typing import Any
 
 from service.claimloop import ClaimLoop
 from service.clock import Clock
 from service.components import Components, FirstHalf, Loops, SecondHalf
-from service.crashpoints import CrashPoint
-from service.domain.destinations import Destinations, parse_allow_list
 from service.domain.hosts import Hosts
 from service.domain.shares import Shares
 from service.domain.training import Rules
@@ -20,16 +15,11 @@ from service.heartbeat import Heartbeat
 from service.keyring import Keyring
 from service.lifecycle import Lifecycle
 from service.master_key import vault_of
-from service.outbound.engine import tls_context
-from service.outbound.exchange import Outbound
-from service.outbound.guard import Guard, Names
+from service.outbound.guard import Names
 from service.outbound.lookup import Lookup
-from service.outbound.streams import Streams
-from service.photogpt.client import PhotoGPT
-from service.photogpt.proxy import Proxy, ProxyLimits
 from service.pruner import KeySweep, Pruner
 from service.settings import Settings
-from service.storage.database import Database
+from service.surroundings import Surroundings, surroundings_of
 from service.tenancy import Limits, Tenancy
 from service.trainings.callbacks import Callbacks
 from service.trainings.cancellation import Cancellation
@@ -42,28 +32,12 @@ from service.webhooks.endpoints import Endpoints
 from service.webhooks.once import Once
 from service.webhooks.record import OutcomeRecorder
 from service.webhooks.recovery import Recoveries
-from service.webhooks.sender import Sender
 from service.webhooks.trial import Trial
 
-_UPSTREAM_BODY_LIMIT = 256 * 1024
 # A half of the slots is kept for first attempts, whatever waits to be tried again.
 _RETRIES_FRACTION = 2
 # Long polls and streams: each is an open connection.
 _WAITING_OF_ONE_TENANT = 100
-_RECEIVER_BODY_LIMIT = 16 * 1024  # DESIGN 7
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What the core works with, and a simulation replaces: time, chance, the database and the network."""
-
-    clock: Clock
-    rng: random.Random
-    database: Database
-    photogpt: PhotoGPT
-    proxy: Proxy
-    sender: Sender
-    guard: Guard
 
 
 def build(
@@ -78,27 +52,7 @@ def build(
 
     `own_ports`: where this process listens, if not at the ports that are set. `names`: what looks receivers up.
     """
-    names = names or Lookup()
-    guard = guard_of(settings, names, own_ports)
-    database = Database(settings.database_url)
-    tls = tls_context()
-    sender = _sender(settings, clock, tls, guard, names)
-    # PhotoGPT has lookups of its own: no name that a caller made up can keep it waiting.
-    upstream = Lookup()
-    photogpt, proxy = _photogpt(settings, clock, tls, upstream), proxy_of(settings, tls, upstream)
-    return assemble(settings, Surroundings(clock, rng, database, photogpt, proxy, sender, guard))
-
-
-def guard_of(settings: Settings, names: Names, own_ports: frozenset[int] | None = None) -> Guard:
-    """What stands before every callback: the settings' policy."""
-    destinations = Destinations(
-        parse_allow_list(settings.callback_allow),
-        # Behind a proxy this machine's loopback would be the proxy's.
-        loopback=settings.callbacks_to_loopback and settings.egress_proxy is None,
-        metadata=settings.callback_allow_metadata,
-        own_ports=frozenset({settings.port, settings.health_port}) if own_ports is None else own_ports,
-    )
-    return Guard(destinations, names, by_proxy=settings.egress_proxy is not None)
+    return assemble(settings, surroundings_of(settings, clock, rng, own_ports=own_ports, names=names or Lookup()))
 
 
 def assemble(settings: Settings, around: Surroundings) -> Components:
@@ -122,6 +76,7 @@ def assemble(settings: Settings, around: Surroundings) -> Components:
     waiters = Waiters(_WAITING_OF_ONE_TENANT if settings.mode == "gateway" else None)
     database.on_news(lambda news: loops.deliveries.wake() if news.to_send else None)
     database.on_news(lambda news: waiters.wake(None if news.all_tenants else news.tenants))
+    database.on_news(around.calls.hear)
     put_back = [trainings.poller.pull_in, webhooks.dispatcher.pull_in]
     heartbeat = Heartbeat(database=database, clock=clock, on_clock_back=put_back)
     return Components(
@@ -132,6 +87,8 @@ def assemble(settings: Settings, around: Surroundings) -> Components:
         proxy=around.proxy,
         sender=around.sender,
         guard=around.guard,
+        metrics=around.metrics,
+        calls=around.calls,
         keyring=keyring,
         tenancy=tenancy,
         trainings=trainings,
@@ -139,7 +96,7 @@ def assemble(settings: Settings, around: Surroundings) -> Components:
         loops=loops,
         waiters=waiters,
         heartbeat=heartbeat,
-        lifecycle=Lifecycle(heartbeat=heartbeat, loops=tuple(loops), clock=clock),
+        lifecycle=Lifecycle(heartbeat=heartbeat, loops=loops.of(settings.role), clock=clock),
     )
 
 
@@ -224,52 +181,8 @@ def _loops(settings: Settings, around: Surroundings, trainings: FirstHalf, webho
         ClaimLoop("recoveries", claim=recoveries.claim, work=recoveries.work, slots=2, clock=clock),
         ClaimLoop("pruner", claim=pruner.claim, work=pruner.prune, slots=1, clock=clock),
         ClaimLoop("erasure", claim=sweep.claim, work=sweep.erase, slots=1, clock=clock),
+        ClaimLoop("calls", claim=around.calls.claim, work=around.calls.save, slots=1, clock=clock),
     )
-
-
-def _photogpt(settings: Settings, clock: Clock, tls: SSLContext, lookup: Names) -> PhotoGPT:
-    upstream: dict[str, Any] = {
-        "timeout": settings.upstream_timeout,
-        "body_limit": _UPSTREAM_BODY_LIMIT,
-        "clock": clock,
-        "tls": tls,
-        "lookup": lookup,
-    }
-    return PhotoGPT(
-        settings.photogpt_base_url,
-        reads=Outbound(**upstream, keep_alive=True),
-        triggers=Outbound(**upstream, keep_alive=False, crash_when_sent=CrashPoint.TRIGGER_SENT),
-        clock=clock,
-    )
-
-
-def proxy_of(settings: Settings, tls: SSLContext, lookup: Names) -> Proxy:
-    """For what passes through to PhotoGPT."""
-
-    def streams(*, keep_alive: bool) -> Streams:
-        return Streams(quiet=settings.upstream_timeout, keep_alive=keep_alive, tls=tls, lookup=lookup)
-
-    return Proxy(
-        settings.photogpt_base_url,
-        reads=streams(keep_alive=True),
-        writes=streams(keep_alive=False),
-        limits=ProxyLimits(settings.proxy_most_bytes, settings.proxy_timeout, settings.proxy_all),
-    )
-
-
-def _sender(settings: Settings, clock: Clock, tls: SSLContext, guard: Guard, names: Names) -> Sender:
-    receivers = Outbound(
-        timeout=settings.attempt_timeout,
-        body_limit=_RECEIVER_BODY_LIMIT,
-        keep_alive=False,
-        clock=clock,
-        tls=tls,
-        crash_when_sent=CrashPoint.ATTEMPT_UNRECORDED,
-        guard=guard,
-        lookup=names,
-        proxy=settings.egress_proxy,
-    )
-    return Sender(outbound=receivers, clock=clock, excerpts=settings.keeps_excerpts)
 
 
 def _limits(settings: Settings) -> Limits:

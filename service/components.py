@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from service.call_counter import CallCounter
 from service.claimloop import ClaimLoop
 from service.clock import Clock
+from service.domain.errors import StorageUnavailable
 from service.heartbeat import Heartbeat
 from service.keyring import Keyring
 from service.lifecycle import Lifecycle
@@ -23,6 +25,7 @@ from service.storage.due_delivery import DueDelivery
 from service.storage.migrations import migrate
 from service.storage.trainings import DueTraining
 from service.telemetry.logging import get_logger
+from service.telemetry.metrics import Metrics
 from service.tenancy import Tenancy
 from service.trainings.cancellation import Cancellation
 from service.trainings.intake import Intake
@@ -66,9 +69,14 @@ class Loops:
     recoveries: ClaimLoop[str]
     pruning: ClaimLoop[datetime]
     erasure: ClaimLoop[float]
+    calls: ClaimLoop[None]
 
     def __iter__(self) -> Iterator[ClaimLoop[Any]]:
-        return iter((self.polls, self.deliveries, self.recoveries, self.pruning, self.erasure))
+        return iter((self.polls, self.deliveries, self.recoveries, self.pruning, self.erasure, self.calls))
+
+    def of(self, role: str) -> tuple[ClaimLoop[Any], ...]:
+        """Those that run in a process of this role: each counts its own calls, and workers do all else."""
+        return (self.calls,) if role == "api" else tuple(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +88,8 @@ class Components:
     proxy: Proxy
     sender: Sender
     guard: Guard
+    metrics: Metrics
+    calls: CallCounter
     keyring: Keyring
     tenancy: Tenancy
     trainings: FirstHalf
@@ -90,17 +100,17 @@ class Components:
     lifecycle: Lifecycle
 
     async def start(self) -> None:
-        """Unlock the vault, mend due times that an earlier process left, and start the loops.
+        """Learn the time, unlock the vault, mend due times that an earlier process left, and start the loops.
 
         The database is migrated already. Raises ConfigurationError if the master key is not the database's.
         """
+        await self.heartbeat.start()
         await self.keyring.unlock(self.database, self.clock)
         moved = await self.trainings.poller.pull_in()
         if moved:
             _log.info("polls_pulled_in", trainings=moved)
-        await self.heartbeat.start()
         self.database.share_news()
-        for loop in self.loops:
+        for loop in self.loops.of(self.settings.role):
             loop.start()
             loop.wake()
 
@@ -109,9 +119,12 @@ class Components:
         self.lifecycle.drain()
         self.waiters.close()
         await asyncio.gather(
-            self.trainings.intake.drain(DRAIN_SECONDS), *(loop.stop(DRAIN_SECONDS) for loop in self.loops)
+            self.trainings.intake.drain(DRAIN_SECONDS),
+            *(loop.stop(DRAIN_SECONDS) for loop in self.loops.of(self.settings.role)),
         )
         await self.heartbeat.stop()
+        with suppress(StorageUnavailable):
+            await self.calls.save()
 
     async def close(self) -> None:
         await self.photogpt.close()

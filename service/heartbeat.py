@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from service.clock import Clock
+from service.clock import Clock, SharedClock
 from service.domain.errors import StorageUnavailable
 from service.storage.database import Database, UnitOfWork
 from service.telemetry.logging import get_logger
@@ -22,6 +22,7 @@ _log = get_logger("heartbeat")
 BEAT_SECONDS = 2.0
 # Two beats and SQLite's patience with a lock (5 s): whoever waits longer for a write is not served.
 _FRESH_SECONDS = 10.0
+_PROMPT_SECONDS = 0.5
 # NTP steps a clock by less, and slews it below half a second.
 _JUMP = timedelta(seconds=5)
 
@@ -36,13 +37,21 @@ class Pulse:
 
 
 class Heartbeat:
-    """`on_clock_back` are run when the wall clock was put back: what was due by the old time must not wait for it."""
+    """`on_clock_back` are run when the wall clock was put back: what was due by the old time must not wait for it.
+
+    A SharedClock is told the database's time at every beat.
+    """
 
     def __init__(
-        self, *, database: Database, clock: Clock, on_clock_back: Sequence[Callable[[], Awaitable[int]]]
+        self,
+        *,
+        database: Database,
+        clock: Clock | SharedClock,
+        on_clock_back: Sequence[Callable[[], Awaitable[int]]],
     ) -> None:
         self._database = database
         self._clock = clock
+        self._shared = clock if isinstance(clock, SharedClock) else None
         self._on_clock_back = tuple(on_clock_back)
         self._beating: asyncio.Task[None] | None = None
         self._begun = float("-inf")
@@ -65,6 +74,7 @@ class Heartbeat:
 
         Raises StorageUnavailable.
         """
+        await self._hear_time()
         last = await self._database.read(lambda unit: unit.last_beat())
         if last is not None and last - self._clock.now() >= _JUMP:
             self._behind = last - self._clock.now()
@@ -74,8 +84,9 @@ class Heartbeat:
     async def beat(self) -> None:
         """Look at the clock, write, and look at what is due. Failing is a finding, not an error."""
         self._begun = self._clock.monotonic()
-        self._look_at_clock()
         try:
+            await self._hear_time()
+            self._look_at_clock()
             await self._mend_due_times()
             await self._database.beat(self._clock.now())
             self._due = await self._database.read(_oldest_due)
@@ -99,6 +110,16 @@ class Heartbeat:
         now = self._clock.now()
         waiting = {name: max(0.0, (now - at).total_seconds()) for name, at in self._due.items() if at is not None}
         return Pulse(fresh and not self._failing, written_ago, waiting)
+
+    async def _hear_time(self) -> None:
+        if self._shared is None:
+            return
+        asked = self._clock.monotonic()
+        told = await self._database.time()
+        answered = self._clock.monotonic()
+        # An answer that took long says little of the time; an old one goes on well enough meanwhile.
+        if told is not None and (answered - asked <= _PROMPT_SECONDS or not self._shared.was_told):
+            self._shared.tell(told, asked=asked, answered=answered)
 
     def _look_at_clock(self) -> None:
         """Compare how far both clocks went since the last beat; a monotonic clock knows no jumps."""

@@ -13,6 +13,7 @@ from functools import partial
 
 from service.claimloop import Claimed
 from service.clock import Clock
+from service.domain.turns import Turns
 from service.storage.database import Database, UnitOfWork
 from service.telemetry.logging import get_logger
 
@@ -24,21 +25,6 @@ _ERASE_EVERY_SECONDS = 30.0
 # Rows of one kind deleted in one transaction: so few that nobody else waits long for the database.
 _BATCH = 200
 _IDEMPOTENCY_KEPT = timedelta(hours=24)
-
-
-class _Turns:
-    """One at once, and then one every so many seconds."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._last: float | None = None
-
-    def comes(self, now: float) -> bool:
-        """Whether there is one, which is then taken. `now`: of a monotonic clock."""
-        if self._last is not None and now - self._last < self._seconds:
-            return False
-        self._last = now
-        return True
 
 
 class Pruner:
@@ -56,7 +42,7 @@ class Pruner:
         self._chores = chores
         self._retention = retention
         self._clock = clock
-        self._turns = _Turns(_EVERY_SECONDS)
+        self._turns = Turns(_EVERY_SECONDS)
 
     async def claim(self, limit: int) -> Claimed[datetime]:
         """Before when is to be deleted, once in a while."""
@@ -66,11 +52,13 @@ class Pruner:
         return Claimed([self._clock.now() - self._retention], more=False)
 
     async def prune(self, before: datetime) -> None:
-        """Delete all that ended before then."""
+        """Delete all that ended before then; not what another replica is deleting at this moment."""
         keys_before = self._clock.now() - _IDEMPOTENCY_KEPT
         deleted = 0
         while batch := await self._database.transaction(
-            lambda unit: unit.history.prune(before, keys_before=keys_before, limit=_BATCH)
+            lambda unit: (
+                unit.history.prune(before, keys_before=keys_before, limit=_BATCH) if unit.alone_at("pruning") else 0
+            )
         ):
             deleted += batch
         if deleted:
@@ -86,7 +74,7 @@ class KeySweep:
     def __init__(self, *, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
-        self._turns = _Turns(_ERASE_EVERY_SECONDS)
+        self._turns = Turns(_ERASE_EVERY_SECONDS)
 
     async def claim(self, limit: int) -> Claimed[float]:
         """The time, once in a while."""

@@ -46,26 +46,32 @@ def serve(settings: Settings) -> None:
 
 async def _serve(settings: Settings) -> None:
     told = _end_asked_for()
-    with _bound(settings.host, settings.port, "GATEWAY_PORT") as api_socket:
+    with contextlib.ExitStack() as bound:
+        api_socket = None
+        if settings.role != "worker":
+            api_socket = bound.enter_context(
+                _bound(settings.host, settings.port, "GATEWAY_PORT", shared=settings.reuse_port)
+            )
         health_host = "" if settings.health_port else "127.0.0.1"
-        with _bound(health_host, settings.health_port, "GATEWAY_HEALTH_PORT") as health_socket:
-            if settings.crash_point is not None:
-                point, times = settings.crash_point
-                arm(kill_at(CrashPoint(point), times))
-            ports = frozenset(bound.getsockname()[1] for bound in (api_socket, health_socket))
-            components = build(settings, SystemClock(), random.SystemRandom(), own_ports=ports)
-            async with running(components):
-                await _listen(components, api_socket, health_socket, told)
+        health_socket = bound.enter_context(_bound(health_host, settings.health_port, "GATEWAY_HEALTH_PORT"))
+        if settings.crash_point is not None:
+            point, times = settings.crash_point
+            arm(kill_at(CrashPoint(point), times))
+        sockets = [health_socket] if api_socket is None else [api_socket, health_socket]
+        ports = frozenset(listening.getsockname()[1] for listening in sockets)
+        components = build(settings, SystemClock(), random.SystemRandom(), own_ports=ports)
+        async with running(components):
+            await _listen(components, api_socket, health_socket, told)
 
 
 async def _listen(
-    components: Components, api_socket: socket.socket, health_socket: socket.socket, told: asyncio.Event
+    components: Components, api_socket: socket.socket | None, health_socket: socket.socket, told: asyncio.Event
 ) -> None:
-    listeners = [_listener(create_app(components)), _listener(create_health_app(components))]
-    serving = [
-        asyncio.create_task(listener.serve(sockets=[bound]))
-        for listener, bound in zip(listeners, (api_socket, health_socket), strict=True)
-    ]
+    apps = [(create_health_app(components), health_socket)]
+    if api_socket is not None:
+        apps.insert(0, (create_app(components), api_socket))
+    listeners = [(_listener(app), bound) for app, bound in apps]
+    serving = [asyncio.create_task(listener.serve(sockets=[bound])) for listener, bound in listeners]
     ticker = Ticker(components.lifecycle.tick, tick_seconds(components.settings))
     ticker.start()
     _announce(components.settings, api_socket, health_socket)
@@ -76,7 +82,7 @@ async def _listen(
     _log.info("draining")
     ticker.stop()
     await components.drain()
-    for listener in listeners:
+    for listener, _ in listeners:
         listener.should_exit = True
     await asyncio.gather(*serving)
 
@@ -114,12 +120,15 @@ def _listener(app: FastAPI) -> _Listener:
 
 
 @contextlib.contextmanager
-def _bound(host: str, port: int, setting: str) -> Iterator[socket.socket]:
-    """A listening socket; bound before anything starts, so that a taken port is a clear line and not a half start."""
+def _bound(host: str, port: int, setting: str, *, shared: bool = False) -> Iterator[socket.socket]:
+    """A listening socket; bound before anything starts, so that a taken port is a clear line and not a half start.
+
+    `shared`: with other processes that say so, too; a port for which one does not is taken.
+    """
     both = not host and socket.has_dualstack_ipv6()
     family = socket.AF_INET6 if ":" in host or both else socket.AF_INET
     try:
-        bound = socket.create_server((host, port), family=family, backlog=2048, dualstack_ipv6=both)
+        bound = socket.create_server((host, port), family=family, backlog=2048, reuse_port=shared, dualstack_ipv6=both)
     except OSError as error:
         raise ConfigurationError(
             f"{setting}={port}: can't listen on {host or '0.0.0.0'}:{port} ({error.strerror})"  # noqa: S104  # only shown
@@ -128,13 +137,13 @@ def _bound(host: str, port: int, setting: str) -> Iterator[socket.socket]:
         yield bound
 
 
-def _announce(settings: Settings, api_socket: socket.socket, health_socket: socket.socket) -> None:
+def _announce(settings: Settings, api_socket: socket.socket | None, health_socket: socket.socket) -> None:
     """One line that says what this process is, where it listens, and what it allows."""
-    host, port = api_socket.getsockname()[:2]
     _log.info(
         "listening",
         mode=settings.mode,
-        api=f"http://{host}:{port}",
+        role=settings.role,
+        api=None if api_socket is None else "http://{}:{}".format(*api_socket.getsockname()[:2]),
         health_port=health_socket.getsockname()[1],
         upstream=settings.photogpt_base_url,
         database="sqlite" if settings.sqlite_path else "postgresql",

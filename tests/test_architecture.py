@@ -20,6 +20,7 @@ STRAY_IMPORTS = {
     "terminal": "typer",
     "environment": "pydantic_settings",
     "logging": "structlog",
+    "metrics": "prometheus_client",
     "cryptography": "cryptography",
     "standardwebhooks": "standardwebhooks",
 }

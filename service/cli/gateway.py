@@ -7,6 +7,7 @@ import random
 import resource
 import signal
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,12 +22,22 @@ from service.environment import load_settings, unknown_variables
 from service.settings import Settings
 
 
+class Role(StrEnum):
+    ALL = "all"
+    API = "api"
+    WORKER = "worker"
+
+
 def register(app: typer.Typer) -> None:
     for command in (serve, check, migrate, openapi, keygen):
         app.command()(command)
 
 
-def serve() -> None:
+def serve(
+    role: Annotated[
+        Role | None, typer.Option(help="What this process does (GATEWAY_ROLE): answer requests, work, or both.")
+    ] = None,
+) -> None:
     """Run the gateway; its settings come from the environment or .env (see `check`)."""
     # As process 1 of a container nobody else ends us, and what follows takes a second or two to import.
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
@@ -36,7 +47,7 @@ def serve() -> None:
 
     # A core dump would hold every key that is in memory.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    settings = load_settings()
+    settings = load_settings(**({"GATEWAY_ROLE": role.value} if role else {}))
     mask_values(secret_values(settings))
     for name in unknown_variables():
         warn(f"{name} is set, but there is no such setting.")

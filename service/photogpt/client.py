@@ -8,6 +8,7 @@ from urllib.parse import quote
 from service.clock import Clock
 from service.crashpoints import CrashPoint, reached
 from service.domain.backoff import LONGEST_POLL_WAIT
+from service.domain.calls import CallKind, OnCall, uncounted
 from service.domain.errors import UpstreamRefused, UpstreamUnreachable
 from service.domain.secret import Secret
 from service.domain.training import Observation, Seen, Unreadable
@@ -31,16 +32,23 @@ _TELLING = 4
 
 
 class PhotoGPT:
-    """`reads` may keep connections; `triggers` must not, so that a trigger never goes over a stale one."""
+    """`reads` may keep connections; `triggers` must not, so that a trigger never goes over a stale one.
 
-    def __init__(self, base_url: str, *, reads: Outbound, triggers: Outbound, clock: Clock) -> None:
+    `on_call` hears of each call as it is made.
+    """
+
+    def __init__(
+        self, base_url: str, *, reads: Outbound, triggers: Outbound, clock: Clock, on_call: OnCall = uncounted
+    ) -> None:
         self._base_url = base_url.rstrip("/")
         self._reads = reads
         self._triggers = triggers
         self._clock = clock
+        self._on_call = on_call
 
     async def poll(self, key: Secret, model_id: str) -> Seen:
         """What the model says now; whatever goes wrong is a value that says nothing about the model."""
+        self._on_call(CallKind.POLL)
         seen, _ = await self._read_model(key, model_id)
         return seen
 
@@ -50,6 +58,7 @@ class PhotoGPT:
         Raises UpstreamRefused with PhotoGPT's status and words, or UpstreamUnreachable: either way nothing was
         triggered, and the caller may ask again.
         """
+        self._on_call(CallKind.BASELINE)
         seen, answer = await self._read_model(key, model_id)
         if isinstance(seen, Observation):
             return seen
@@ -57,6 +66,7 @@ class PhotoGPT:
 
     async def check_key(self, key: Secret) -> None:
         """Raises UpstreamRefused or UpstreamUnreachable unless PhotoGPT accepts the key."""
+        self._on_call(CallKind.KEY_CHECK)
         try:
             answer = await self._reads.send("GET", f"{self._base_url}/models", _headers(key))
         except NoAnswer as failure:
@@ -66,6 +76,7 @@ class PhotoGPT:
 
     async def trigger(self, key: Secret, model_id: str) -> TriggerResult:
         """Start the training, once: at PhotoGPT this is a GET with a side effect, so it is never repeated."""
+        self._on_call(CallKind.TRIGGER)
         headers = {**_headers(key), "cache-control": "no-store"}
         try:
             answer = await self._triggers.send("GET", f"{self._model_url(model_id)}/train", headers)

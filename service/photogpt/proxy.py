@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterable
 from dataclasses import dataclass
 
+from service.domain.calls import CallKind, OnCall, uncounted
 from service.domain.secret import Secret
 from service.outbound.streams import Stream, Streams
 from service.photogpt.passing import RawHeaders, methods, query_passes, request_headers, segments
@@ -35,11 +36,14 @@ class Target:
 class Proxy:
     """`reads` may keep connections; `writes` must not, so that nothing that costs money goes over a stale one."""
 
-    def __init__(self, base_url: str, *, reads: Streams, writes: Streams, limits: ProxyLimits) -> None:
+    def __init__(
+        self, base_url: str, *, reads: Streams, writes: Streams, limits: ProxyLimits, on_call: OnCall = uncounted
+    ) -> None:
         self._base_url = base_url.rstrip("/")
         self._reads = reads
         self._writes = writes
         self.limits = limits
+        self._on_call = on_call
 
     def target(self, raw_path: bytes, query: bytes) -> Target | None:
         """What is called for this path behind `/api/`; None: there is no such route."""
@@ -59,6 +63,7 @@ class Proxy:
         # create-download is a GET with an effect (photogpt-facts 13.5).
         harmless = method in {"GET", "HEAD"} and target.path[-1] != "create-download"
         streams = self._reads if harmless else self._writes
+        self._on_call(CallKind.PASSED_ON)
         return await streams.begin(method, url, request_headers(headers, key), body)
 
     async def close(self) -> None:

@@ -7,7 +7,7 @@ transaction is ever open across a network call. How each database runs it: `sqli
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection, text
@@ -15,6 +15,7 @@ from sqlmodel import Session, col, func, select, update
 
 from service.clock import Clock, SystemClock
 from service.domain.errors import StorageUnavailable
+from service.storage.call_counts import CallCounts
 from service.storage.deliveries import Deliveries
 from service.storage.endpoints import Endpoints
 from service.storage.events import Events
@@ -52,7 +53,14 @@ class UnitOfWork:
         self.tenants = Tenants(session)
         self.keysets = Keysets(session)
         self.idempotency = Idempotency(session)
+        self.call_counts = CallCounts(session)
         self.session = session
+
+    def alone_at(self, chore: str) -> bool:
+        """Whether no other replica is at this chore; then none can begin it before this transaction ends."""
+        if self.session.get_bind().dialect.name == "sqlite":
+            return True
+        return bool(self.session.exec(select(func.pg_try_advisory_xact_lock(func.hashtext(chore)))).one())
 
     def last_beat(self) -> datetime | None:
         """The wall time at which some process last wrote its heartbeat."""
@@ -149,6 +157,11 @@ class Database:
         """Raise StorageUnavailable unless the database is there and begins a write transaction."""
         await self.run(lambda connection: connection.execute(text("SELECT 1")))
 
+    async def time(self) -> datetime | None:
+        """What the server's clock says; None on SQLite, which has none but this machine's."""
+        with blaming_the_database():
+            return await self._runner.read(_time)
+
     async def beat(self, now: datetime) -> None:
         """Raise StorageUnavailable unless the database can be written: a full disk shows in nothing less."""
         await self.transaction(lambda unit: unit.beat(now))
@@ -177,6 +190,13 @@ def _commit(connection: Connection, work: Work[T]) -> tuple[T, News]:
         result = work(unit)
         session.commit()
         return result, unit.news
+
+
+def _time(connection: Connection) -> datetime | None:
+    if connection.dialect.name == "sqlite":
+        return None
+    told: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+    return told.astimezone(UTC)
 
 
 def _look(connection: Connection, work: Work[T]) -> T:

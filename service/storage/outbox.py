@@ -29,11 +29,13 @@ from service.storage.tables import Attempt, Callback, Delivery, Event, Tenant, W
 class News:
     """What transactions have put into the outbox: whether there is something to send, and whose events are new.
 
-    `all_tenants`: anybody's may be, since nobody knows.
+    `all_tenants`: anybody's may be, since nobody knows. `ended_after`: how long each training that they ended had been
+    watched, which is nobody else's news.
     """
 
     to_send: bool = False
     tenants: set[str] = field(default_factory=set)
+    ended_after: list[timedelta] = field(default_factory=list)
     all_tenants: bool = False
 
     def add(self, other: News) -> None:

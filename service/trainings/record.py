@@ -71,6 +71,8 @@ class Recorder:
             )
             unit.outbox.add(event, callbacks=callbacks, endpoints=endpoints, now=now, rng=self._rng)
         if watch.status in TERMINAL:
+            if row.triggered_at is not None:
+                unit.news.ended_after.append(now - row.triggered_at)
             reached(CrashPoint.KEY_UNERASED)
             unit.tenants.erase_key_if_idle(row.tenant_id)
         return row

@@ -15,6 +15,7 @@ from tests.support.gateway import Gateway, World, client
 from tests.support.outage import find_database, full_disk, lose_database
 from tests.support.waiting import wait_until
 
+LOOPS = ["poller", "dispatcher", "recoveries", "pruner", "erasure", "calls"]
 IDLE = {"claimed_ago": 0.0, "in_flight": 0, "oldest_due_waits": 0.0, "restarts": 0}
 
 
@@ -45,8 +46,11 @@ async def tick(gateway: Gateway, seconds: float = 0) -> None:
 async def test_a_gateway_whose_loops_run_is_alive_and_ready(world: World) -> None:
     async with world.gateway(loops=True) as gateway:
         await tick(gateway)
-        pruning = gateway.components.loops.pruning
-        await wait_until(lambda: pruning.last_pass is not None and not pruning.in_flight, what="the first pruning")
+        loops = tuple(gateway.components.loops)
+        await wait_until(
+            lambda: all(loop.last_pass is not None and not loop.in_flight for loop in loops),
+            what="the first pass of every loop",
+        )
         for http in (gateway.http, client(create_health_app(gateway.components), key=None)):
             live, readiness = await http.get("/livez"), await http.get("/readyz")
             assert (live.status_code, live.json()) == (200, {"status": "alive", "stalled": []})
@@ -56,7 +60,7 @@ async def test_a_gateway_whose_loops_run_is_alive_and_ready(world: World) -> Non
                     "status": "ready",
                     "storage": {"written_ago": 0.0},
                     "scheduler": {"ticked_ago": 0.0},
-                    "loops": {"poller": IDLE, "dispatcher": IDLE, "recoveries": IDLE, "pruner": IDLE, "erasure": IDLE},
+                    "loops": dict.fromkeys(LOOPS, IDLE),
                 },
             )
             await http.aclose()
@@ -99,7 +103,7 @@ async def test_a_loop_that_stopped_looking_is_told_by_livez(world: World) -> Non
         assert answer.status_code == 503
         assert answer.json() == {
             "status": "stalled",
-            "stalled": ["poller", "dispatcher", "recoveries", "pruner", "erasure"],
+            "stalled": LOOPS,
         }
         await gateway.components.heartbeat.beat()
         assert await ready(gateway) == (503, "stalled")
@@ -107,7 +111,7 @@ async def test_a_loop_that_stopped_looking_is_told_by_livez(world: World) -> Non
         await wait_until(lambda: gateway.components.loops.polls.idle_for == 0, what="another pass of the poller")
         assert (await gateway.http.get("/livez")).json() == {
             "status": "stalled",
-            "stalled": ["dispatcher", "recoveries", "pruner", "erasure"],
+            "stalled": LOOPS[1:],
         }
 
 
@@ -240,3 +244,12 @@ async def test_a_heart_that_stopped_is_not_ready(gateway: Gateway) -> None:
     assert await ready(gateway) == (503, "storage_unavailable")
     await tick(gateway)
     assert await ready(gateway) == (200, "ready")
+
+
+async def test_the_health_port_tells_metrics_and_the_api_does_not(gateway: Gateway) -> None:
+    await gateway.started()
+    told = await client(create_health_app(gateway.components), key=None).get("/metrics")
+    assert told.status_code == 200
+    assert told.headers["content-type"].startswith("text/plain; version=")
+    assert 'photogpt_webhooks_upstream_calls_total{kind="trigger"} 1.0' in told.text.splitlines()
+    assert (await gateway.http.get("/metrics")).status_code == 404

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 
 import aiohttp
-import httpx
 import pytest
 
 from service.clock import SystemClock
+from service.outbound.engine import Engine
 from service.outbound.exchange import NoAnswer
-from service.outbound.transport import OutboundTransport
+from service.outbound.lookup import Lookup
+from service.outbound.passage import Passage
 from tests.outbound.server import OK, TLS, outbound, says, serving, then_closes, then_resets
 from tests.support.waiting import wait_until
 
@@ -53,9 +54,11 @@ async def test_none_waits_for_anothers_connection_and_all_are_used_again() -> No
 
 async def test_one_that_has_been_idle_for_long_is_closed() -> None:
     async with serving(says(OK)) as server:
-        async with httpx.AsyncClient(transport=OutboundTransport(tls=TLS, keep_alive=0.2)) as client:
-            await client.get(server.url)
-            await server.everybody_gone()
+        engine = Engine(tls=TLS, names=Lookup(), guard=None, proxy=None, keep_alive=0.2)
+        answer = await engine.begin(Passage(), "GET", server.url, {}, None, aiohttp.ClientTimeout())
+        await answer.read()
+        await server.everybody_gone()
+        await engine.close()
         assert server.connections == 1
 
 

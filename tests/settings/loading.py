@@ -12,6 +12,8 @@ DEFAULTS = {
     "PHOTOGPT_API_KEY": None,
     "DATABASE_URL": "sqlite:///./data/gateway.db",
     "GATEWAY_MODE": "sidecar",
+    "GATEWAY_ROLE": "all",
+    "GATEWAY_REUSE_PORT": False,
     "GATEWAY_HOST": "127.0.0.1",
     "GATEWAY_PORT": 8470,
     "GATEWAY_HEALTH_PORT": 8471,

@@ -12,7 +12,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any, TypeVar, cast
 
-from service.bootstrap import Surroundings, assemble, guard_of, proxy_of
+from service.bootstrap import assemble
 from service.components import Components
 from service.crashpoints import CrashPoint, arm
 from service.domain.errors import StorageUnavailable
@@ -22,6 +22,8 @@ from service.outbound.exchange import Outbound
 from service.photogpt.client import PhotoGPT as PhotoGPTClient
 from service.settings import Settings
 from service.storage.database import Database
+from service.surroundings import Surroundings, counter_of, guard_of, proxy_of
+from service.telemetry.metrics import Metrics
 from service.tenancy import Caller
 from service.trainings.request import Outcome, TrainRequest
 from service.webhooks.sender import Message, Sender
@@ -54,14 +56,17 @@ class Process:
         self.lines = [world.line("photogpt"), world.line("photogpt", CrashPoint.TRIGGER_SENT), world.line("receiver")]
         reads, triggers, receivers = (cast("Outbound", line) for line in self.lines)
         photogpt = _Watched(world, reads=reads, triggers=triggers)
+        database, metrics = Database(self.handle), Metrics()
         around = Surroundings(
             clock=world.clock,
             rng=random.Random(world.rng.getrandbits(32)),
-            database=Database(self.handle),
+            database=database,
             photogpt=photogpt,
             proxy=proxy_of(world.settings, ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), PublicNames()),
             sender=_WatchedSender(world, receivers),
             guard=guard_of(world.settings, PublicNames()),
+            metrics=metrics,
+            calls=counter_of(world.settings, database, metrics, world.clock),
         )
         self.components: Components = assemble(world.settings, around)
         self.up = False

@@ -18,12 +18,14 @@ from typing import Literal, cast
 
 import pytest
 
-from service.bootstrap import Surroundings, assemble, guard_of, proxy_of
+from service.bootstrap import assemble
 from service.components import Components
 from service.domain.delivery import DeliveryStatus, ErrorClass
 from service.outbound.exchange import Answer, NoAnswer, Outbound
 from service.photogpt.client import PhotoGPT
 from service.storage.database import Database, UnitOfWork
+from service.surroundings import Surroundings, counter_of, guard_of, proxy_of
+from service.telemetry.metrics import Metrics
 from service.webhooks.sender import Sender
 from tests.simulation.database import Disk, Handle
 from tests.simulation.faults import Faults
@@ -163,7 +165,9 @@ def _assembled(clock: VirtualClock, rng: random.Random, handle: Handle, receiver
     sender = Sender(outbound=outbound, clock=clock)
     guard = guard_of(settings, PublicNames())
     proxy = proxy_of(settings, ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), PublicNames())
-    return assemble(settings, Surroundings(clock, rng, Database(handle), photogpt, proxy, sender, guard))
+    database, metrics = Database(handle), Metrics()
+    calls = counter_of(settings, database, metrics, clock)
+    return assemble(settings, Surroundings(clock, rng, database, photogpt, proxy, sender, guard, metrics, calls))
 
 
 async def _until_due(database: Database, clock: VirtualClock) -> float:

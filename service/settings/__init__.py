@@ -1,21 +1,19 @@
-"""Every setting: its environment variable, type, default and meaning, and which settings fit together.
+"""Every setting: its environment variable, type, default and meaning.
 
-Where they are read from: `environment`.
+Where they are read from: `environment`. Which of them fit together: `rules`.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from service.domain.destinations import parse_allow_list
+from service.settings.rules import violations
 
 _DEFAULT_SCHEDULE = "0,5,300,1800,7200,18000,36000,50400,72000,86400"
 SECRETS = frozenset(
@@ -63,6 +61,16 @@ class Settings(BaseSettings):
     )
     mode: Literal["sidecar", "gateway"] = _variable(
         "GATEWAY_MODE", "sidecar", "'sidecar': beside one application. 'gateway': for many tenants, on the network."
+    )
+    role: Literal["all", "api", "worker"] = _variable(
+        "GATEWAY_ROLE",
+        "all",
+        "What this process does: 'api' answers requests, 'worker' polls and delivers; PostgreSQL only. 'all': both.",
+    )
+    reuse_port: bool = _variable(
+        "GATEWAY_REUSE_PORT",
+        False,  # noqa: FBT003
+        "Lets several processes on one machine listen on GATEWAY_PORT; the kernel spreads callers. PostgreSQL only.",
     )
     host: str = _variable(
         "GATEWAY_HOST", "127.0.0.1", "Address the API listens on; in gateway mode 0.0.0.0 unless set."
@@ -177,61 +185,9 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Settings:
-        for problem in (*self._timing(), *self._places(), *self._credentials()):
-            raise ValueError(problem)
+        for violation in violations(self):
+            raise ValueError(violation)
         return self
-
-    def _timing(self) -> Iterator[str]:
-        longest = max(self.upstream_timeout, self.attempt_timeout)
-        if self.lease <= longest:
-            # Otherwise a second worker takes the row while the first is still at it (svix-webhooks PR 2181).
-            yield (
-                f"GATEWAY_LEASE ({self.lease:g}) must exceed GATEWAY_UPSTREAM_TIMEOUT and GATEWAY_ATTEMPT_TIMEOUT "
-                f"({longest:g})"
-            )
-        if not 1 <= len(self.retry_schedule) <= 50 or not all(0 <= step <= 31 * 86400 for step in self.retry_schedule):
-            yield "GATEWAY_RETRY_SCHEDULE must list 1 to 50 numbers of seconds, each from 0 to 31 days"
-
-    def _places(self) -> Iterator[str]:
-        if not _is_base_url(self.photogpt_base_url):
-            yield "PHOTOGPT_BASE_URL must be https://HOST[:PORT]/PATH (or http://), without query or fragment"
-        if not self.database_url.startswith(("sqlite:///", "postgresql://")):
-            yield "DATABASE_URL must begin with sqlite:/// or postgresql://"
-        try:
-            entries = parse_allow_list(self.callback_allow)
-        except ValueError as wrong:
-            yield f"GATEWAY_CALLBACK_ALLOW: {wrong}".rstrip(".")
-        else:
-            if any(entry.is_metadata for entry in entries) and not self.callback_allow_metadata:
-                yield (
-                    "GATEWAY_CALLBACK_ALLOW names addresses that hand out credentials: if that is meant, set "
-                    "GATEWAY_CALLBACK_ALLOW_METADATA=true as well"
-                )
-        if self.egress_proxy is not None and not _is_proxy(self.egress_proxy):
-            yield "GATEWAY_EGRESS_PROXY must be http://HOST:PORT, without user, path or query"
-
-    def _credentials(self) -> Iterator[str]:
-        for variable, secret in (
-            ("PHOTOGPT_API_KEY", self.photogpt_api_key),
-            ("GATEWAY_TOKEN", self.token),
-        ):
-            text = secret.get_secret_value() if secret else "-"
-            if not (text.isascii() and text.isprintable() and text and " " not in text):
-                yield f"{variable} must be printable ASCII without blanks: it goes into a header"
-        if self.mode == "gateway":
-            if self.photogpt_api_key:
-                yield "GATEWAY_MODE=gateway serves many tenants, each with its own key: unset PHOTOGPT_API_KEY"
-            if not self.master_key:
-                yield (
-                    "GATEWAY_MODE=gateway needs GATEWAY_MASTER_KEY, which seals the tenants' keys: make one with "
-                    "`photogpt-webhooks keygen`"
-                )
-        if self.token and not self.photogpt_api_key:
-            yield "GATEWAY_TOKEN needs PHOTOGPT_API_KEY: without it callers authenticate with their own keys"
-        if self.photogpt_api_key and not self.token and not self.on_loopback:
-            yield f"GATEWAY_HOST={self.host} lets the network spend the money of PHOTOGPT_API_KEY: set GATEWAY_TOKEN"
-        if self.previous_master_key and not self.master_key:
-            yield "GATEWAY_PREVIOUS_MASTER_KEY needs the new one beside it, in GATEWAY_MASTER_KEY"
 
     @property
     def on_loopback(self) -> bool:
@@ -271,24 +227,3 @@ class Settings(BaseSettings):
         """The database file, or None on PostgreSQL."""
         prefix = "sqlite:///"
         return Path(self.database_url.removeprefix(prefix)) if self.database_url.startswith(prefix) else None
-
-
-def _is_base_url(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        valid_port = parts.port is None or parts.port > 0
-    except ValueError:
-        return False
-    return (
-        parts.scheme in {"http", "https"} and bool(parts.hostname) and valid_port and not parts.query + parts.fragment
-    )
-
-
-def _is_proxy(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return False
-    plain = not (parts.username or parts.password or parts.query or parts.fragment) and parts.path in {"", "/"}
-    return parts.scheme == "http" and bool(parts.hostname) and bool(port) and plain
