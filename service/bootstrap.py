@@ -81,7 +81,7 @@ def assemble(settings: Settings, around: Surroundings) -> Components:
     loops = _loops(settings, around, trainings, webhooks)
     waiters = Waiters(_WAITING_OF_ONE_TENANT if settings.mode == "gateway" else None)
     database.on_news(lambda news: loops.deliveries.wake() if news.to_send else None)
-    database.on_news(lambda news: waiters.wake(news.tenants))
+    database.on_news(lambda news: waiters.wake(None if news.all_tenants else news.tenants))
     database.on_news(around.calls.hear)
     put_back = [trainings.poller.pull_in, trainings.starter.pull_in, webhooks.dispatcher.pull_in]
     heartbeat = Heartbeat(database=database, clock=clock, on_clock_back=put_back)

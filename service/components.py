@@ -121,6 +121,7 @@ class Components:
         if moved:
             _log.info("polls_pulled_in", trainings=moved)
         await self.trainings.starter.pull_in()
+        self.database.share_news()
         for loop in self.loops.of(self.settings.role):
             loop.start()
             loop.wake()

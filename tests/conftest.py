@@ -17,6 +17,8 @@ _CAMPAIGN = {
     "--runs": (1, "crashes at each named crash point"),
     "--sigterms": (2, "SIGTERM to a gateway under load"),
     "--locked-seconds": (7, "how long SQLite is locked from outside"),
+    "--postgres-seconds": (7, "how long PostgreSQL is stopped"),
+    "--postgres-cuts": (4, "times at which all connections of PostgreSQL are ended under load"),
     "--overdue": (1200, "overdue models at a restart"),
     "--deliveries": (50_000, "deliveries in the database whose query plans are looked at"),
     "--restarts": (3, "kill -9 of a gateway whose events are followed"),

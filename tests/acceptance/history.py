@@ -12,9 +12,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import asyncpg
+
 from service.domain.event import TERMINAL_EVENTS
 from service.domain.training import Status
 from tests.acceptance.stack import Stack
+from tests.storage.interleaving import in_another_thread
 from tests.support.waiting import wait_until_sync
 
 Row = dict[str, Any]
@@ -63,22 +66,33 @@ def stored(path: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def rows(path: Path, query: str) -> list[Row]:
-    with stored(path) as connection:
+def rows(where: Path | str, query: str) -> list[Row]:
+    """`where`: SQLite's file, or PostgreSQL's URL."""
+    if isinstance(where, str):
+        return in_another_thread(lambda: _rows_of_postgres(where, query))
+    with stored(where) as connection:
         return [dict(row) for row in connection.execute(query)]
+
+
+async def _rows_of_postgres(url: str, query: str) -> list[Row]:
+    connection = await asyncpg.connect(url)
+    try:
+        return [dict(row) for row in await connection.fetch(query)]
+    finally:
+        await connection.close()
 
 
 def wait_for_the_end(stack: Stack, timeout: float = 90) -> None:
     """Until every training has ended and every webhook is settled."""
     wait_until_sync(
-        lambda: next(iter(rows(stack.database, _UNFINISHED)[0].values())) == 0,
+        lambda: next(iter(rows(stack.where, _UNFINISHED)[0].values())) == 0,
         what="every training and delivery to end",
         timeout=timeout,
     )
 
 
 def gather(stack: Stack, acknowledged: Mapping[str, str]) -> History:
-    path = stack.database
+    path = stack.where
     trigger_calls = stack.calls(r"/models/[^/]+/train")
     trainings = rows(path, "SELECT * FROM trainings")
     mine = {training["id"] for training in trainings}

@@ -4,6 +4,7 @@ import json
 import signal
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -71,6 +72,12 @@ class Stack:
         self.api: httpx.Client
         self.health: httpx.Client
         self.address: str | None = None
+
+    @property
+    def where(self) -> Path | str:
+        """SQLite's file, or PostgreSQL's URL."""
+        url = self._settings["DATABASE_URL"] or ""
+        return self.database if url.startswith("sqlite") else url
 
     def start_gateway(self, **settings: str | None) -> None:
         """Start it; what it was given before stays, but for `settings`: None takes one away."""
