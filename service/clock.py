@@ -53,10 +53,6 @@ class SharedClock:
             return
         self._told = now, (asked + answered) / 2
 
-    @property
-    def was_told(self) -> bool:
-        return self._told is not None
-
     def now(self) -> datetime:
         if self._told is None:
             return self._own.now()

@@ -35,7 +35,7 @@ def server() -> Iterator[StoppablePostgres]:
 @pytest.fixture
 def pg_stack(server: StoppablePostgres, tmp_path: Path) -> Iterator[Stack]:
     with Children(tmp_path) as children:
-        stack = Stack(children, server.url, GATEWAY_MASTER_KEY=_MASTER_KEY, **_PATIENT)
+        stack = Stack(children, server.url, room=1000, GATEWAY_MASTER_KEY=_MASTER_KEY, **_PATIENT)
         yield stack
         stack.close()
 
