@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 import pytest
-from alembic import command
 from sqlalchemy import Connection, event, text
 
 from service.domain.delivery import DeliveryStatus
@@ -124,9 +123,7 @@ ORDER = ("tenants", "heartbeats", "idempotency_keys", "trainings", "callbacks", 
 
 def _as_before(connection: Connection) -> None:
     """A database as the release before left it."""
-    config = migrations._config()
-    config.attributes["connection"] = connection
-    command.upgrade(config, "0002")
+    migrations.upgrade(connection, "0002")
     sqlite = connection.dialect.name == "sqlite"
     for table in ORDER:
         for row in rows()[table]:
@@ -258,7 +255,7 @@ async def test_every_host_is_found_by_index(before: Database) -> None:
                 plan.extend(str(row[-1]) for row in connection.exec_driver_sql(f"{explain} {statement}", one))
 
         event.listen(connection, "before_cursor_execute", note)
-        migrations._upgrade(connection)
+        migrations.upgrade(connection)
         event.remove(connection, "before_cursor_execute", note)
 
     await before.migrate(look)
