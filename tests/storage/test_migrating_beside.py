@@ -1,4 +1,4 @@
-"""To migrate while others run: none waits for it for long, one at a time does it, the release before can start again."""
+"""To migrate while others run: they wait briefly, one at a time does it, and the release before can start again."""
 
 import asyncio
 from collections.abc import AsyncIterator
