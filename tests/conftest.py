@@ -19,6 +19,7 @@ _CAMPAIGN = {
     "--locked-seconds": (7, "how long SQLite is locked from outside"),
     "--overdue": (1200, "overdue models at a restart"),
     "--deliveries": (50_000, "deliveries in the database whose query plans are looked at"),
+    "--releases": (1, "earlier releases, the newest first, whose files are upgraded"),
     "--restarts": (3, "kill -9 of a gateway whose events are followed"),
     "--outage-events": (400, "events for a receiver that is down for three days"),
     "--raw-requests": (1500, "connections with broken, cut off and endless HTTP"),
