@@ -25,7 +25,10 @@ from service.trainings.callbacks import Callbacks
 from service.trainings.cancellation import Cancellation
 from service.trainings.intake import Intake
 from service.trainings.poller import Manners, Poller
+from service.trainings.reader import Reader
+from service.trainings.reading import Readings
 from service.trainings.record import Recorder
+from service.trainings.sightings import Sightings
 from service.waiters import Waiters
 from service.webhooks.dispatcher import Bulkheads, Dispatcher, Pace
 from service.webhooks.endpoints import Endpoints
@@ -114,17 +117,18 @@ def _first_half(settings: Settings, around: Surroundings, tenancy: Tenancy, keyr
         clock=clock,
         rng=rng,
     )
+    readings = Readings(recorder=recorder, rules=rules, rng=rng)
     poller = Poller(
         database=database,
-        photogpt=around.photogpt,
-        tenancy=tenancy,
-        recorder=recorder,
+        reader=Reader(photogpt=around.photogpt, tenancy=tenancy, rules=rules, clock=clock),
+        readings=readings,
         rules=rules,
-        manners=Manners(settings.polls_per_second, settings.polls_per_key),
+        manners=Manners(settings.polls_per_second, settings.polls_per_key, settings.sweep),
         clock=clock,
         rng=rng,
     )
-    return FirstHalf(intake, Cancellation(database=database, recorder=recorder, clock=clock), poller)
+    sightings = Sightings(database=database, readings=readings, rules=rules, clock=clock)
+    return FirstHalf(intake, Cancellation(database=database, recorder=recorder, clock=clock), poller, sightings)
 
 
 def _second_half(settings: Settings, around: Surroundings, tenancy: Tenancy, keyring: Keyring) -> SecondHalf:
@@ -200,4 +204,5 @@ def _rules(settings: Settings) -> Rules:
         lease=timedelta(seconds=settings.lease),
         overdue_after=timedelta(seconds=settings.overdue_after),
         expire_after=timedelta(seconds=settings.expire_after),
+        poll_times=settings.poll_times,
     )

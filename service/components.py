@@ -24,6 +24,7 @@ from service.storage.database import Database
 from service.storage.due_delivery import DueDelivery
 from service.storage.migrations import migrate
 from service.storage.moves import refuse_if_moved
+from service.storage.sweeps import DueSweep
 from service.storage.trainings import DueTraining
 from service.telemetry.logging import get_logger
 from service.telemetry.metrics import Metrics
@@ -31,6 +32,7 @@ from service.tenancy import Tenancy
 from service.trainings.cancellation import Cancellation
 from service.trainings.intake import Intake
 from service.trainings.poller import Poller
+from service.trainings.sightings import Sightings
 from service.waiters import Waiters
 from service.webhooks.dispatcher import Dispatcher
 from service.webhooks.endpoints import Endpoints
@@ -51,6 +53,7 @@ class FirstHalf:
     intake: Intake
     cancellation: Cancellation
     poller: Poller
+    sightings: Sightings
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ class SecondHalf:
 
 @dataclass(frozen=True, slots=True)
 class Loops:
-    polls: ClaimLoop[DueTraining]
+    polls: ClaimLoop[DueTraining | DueSweep]
     deliveries: ClaimLoop[DueDelivery]
     recoveries: ClaimLoop[str]
     pruning: ClaimLoop[datetime]
@@ -123,6 +126,7 @@ class Components:
         self.waiters.close()
         await asyncio.gather(
             self.trainings.intake.drain(DRAIN_SECONDS),
+            self.trainings.sightings.drain(DRAIN_SECONDS),
             *(loop.stop(DRAIN_SECONDS) for loop in self.loops.of(self.settings.role)),
         )
         await self.heartbeat.stop()

@@ -133,12 +133,15 @@ Seen = Observation | ModelNotFound | KeyRefused | Throttled | Unreadable
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Durations that settings may change."""
+    """Durations that settings may change. `poll_times`: when, after its trigger, a model is polled before it is every
+    interval.
+    """
 
     poll_interval: timedelta
     lease: timedelta
     overdue_after: timedelta
     expire_after: timedelta
+    poll_times: tuple[timedelta, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +182,11 @@ def observe(watch: Watch, seen: Seen, now: datetime, rules: Rules) -> Watch:
 def is_known(raw_status: str) -> bool:
     """Whether PhotoGPT's word is one that its documentation or this file names."""
     return raw_status.strip().lower() in _SIGNALS.keys() | _NOT_STARTED | {"training"}
+
+
+def is_under_way(seen: Observation) -> bool:
+    """Whether it says neither an end nor that nothing has begun."""
+    return seen.status not in _SIGNALS.keys() | _NOT_STARTED
 
 
 def _read(watch: Watch, seen: Seen, now: datetime, rules: Rules) -> Watch:

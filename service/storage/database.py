@@ -28,7 +28,9 @@ from service.storage.insert import insert_if_new
 from service.storage.keysets import Keysets
 from service.storage.outbox import News, Outbox
 from service.storage.postgres import Postgres
+from service.storage.sightings import Sightings
 from service.storage.sqlite import Sqlite
+from service.storage.sweeps import Sweeps
 from service.storage.tables import Heartbeat
 from service.storage.tenants import Tenants
 from service.storage.trainings import Trainings
@@ -49,6 +51,8 @@ class UnitOfWork:
     def __init__(self, session: Session) -> None:
         self.news = News()
         self.trainings = Trainings(session)
+        self.sweeps = Sweeps(session)
+        self.sightings = Sightings(session)
         self.outbox = Outbox(session, self.news)
         self.deliveries = Deliveries(session, self.news)
         self.events = Events(session)

@@ -20,7 +20,10 @@ from service.storage.tables import Callback, Tenant, Training
 
 @dataclass(frozen=True, slots=True)
 class DueTraining:
-    """A claimed training: what a worker needs to poll it, and the fence under which it may record the result."""
+    """A claimed training: what a worker needs to poll it, and the fence under which it may record the result.
+
+    `to_confirm`: it is polled sooner than usual, since something else has told of it.
+    """
 
     id: str
     tenant_id: str
@@ -29,14 +32,16 @@ class DueTraining:
     watch: Watch
     created_at: datetime
     sealed_key: bytes | None
+    last_polled_at: datetime | None = None
+    to_confirm: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class PollLimits:
     """What a claim of trainings must leave alone.
 
-    `interval` is the poll interval; `busy` are the trainings that this process is polling now, each with its tenant;
-    `per_tenant` bounds those, and what is claimed beside them.
+    `interval` is the shortest time between two planned polls of a model; `busy` are the trainings that this process is
+    polling now, each with its tenant; `per_tenant` bounds those, and what is claimed beside them.
     """
 
     interval: timedelta = timedelta(0)
@@ -119,18 +124,7 @@ class Trainings:
         tenants = {row.tenant_id for row in claimed}
         found = self._session.exec(select(Tenant.id, Tenant.sealed_key).where(col(Tenant.id).in_(tenants)))
         keys = dict(found.all())
-        return [
-            DueTraining(
-                id=row.id,
-                tenant_id=row.tenant_id,
-                model_id=row.model_id,
-                fence=row.fence,
-                watch=watch_of(row),
-                created_at=row.created_at,
-                sealed_key=keys.get(row.tenant_id),
-            )
-            for row in claimed
-        ]
+        return [due_training(row, keys.get(row.tenant_id)) for row in claimed]
 
     def oldest_due(self) -> datetime | None:
         """When the row that waits longest became due, or the next one will."""
@@ -173,6 +167,7 @@ class Trainings:
                 key_refused_count=watch.key_refused_count,
                 readings=watch.readings,
                 expiring=watch.expiring,
+                to_confirm=False,
                 failure_code=watch.failure.code if watch.failure else None,
                 failure_message=watch.failure.message if watch.failure else None,
                 sequence=col(Training.sequence) + new_events,
@@ -236,12 +231,32 @@ class Trainings:
 _polled = col(Training.last_polled_at)
 _CLAIM = Claim(
     Training,
-    # However a row came to be due, its model is not read too soon again, unless the wall clock was put back since.
-    or_(_polled.is_(None), _polled <= bindparam("polled_before"), _polled > bindparam("polled_after")),
+    # However a row came to be due, its model is not read too soon again, unless the wall clock was put back since, or
+    # there is something to confirm.
+    or_(
+        _polled.is_(None),
+        _polled <= bindparam("polled_before"),
+        _polled > bindparam("polled_after"),
+        col(Training.to_confirm),
+    ),
     ~exists().where(and_(col(Tenant.id) == Training.tenant_id, col(Tenant.polls_paused_until) > bindparam("now"))),
     col(Training.tenant_id).not_in(bindparam("full", expanding=True)),
     chosen_by=[Training.tenant_id],
 )
+
+
+def due_training(row: Training, sealed_key: bytes | None) -> DueTraining:
+    return DueTraining(
+        id=row.id,
+        tenant_id=row.tenant_id,
+        model_id=row.model_id,
+        fence=row.fence,
+        watch=watch_of(row),
+        created_at=row.created_at,
+        sealed_key=sealed_key,
+        last_polled_at=row.last_polled_at,
+        to_confirm=row.to_confirm,
+    )
 
 
 def watch_of(row: Training) -> Watch:

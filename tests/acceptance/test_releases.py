@@ -19,6 +19,8 @@ from tests.storage.earlier import revisions
 
 MASTER_KEY = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 PATIENCE = 120.0
+# Before the first release requests were compared in another way.
+FINGERPRINTS_SINCE = "0003"
 NEXT = f"{int(newest()) + 1:04d}"
 
 
@@ -191,8 +193,9 @@ def upgrade_of_a_file(stack: Stack, code: Path) -> None:
     migrated = new.child.log_entry("migrated")
     assert (migrated["before"], migrated["now"]) == (left_at, newest())
     history.is_right()
-    replayed = new.api.post("/v1/trainings", json=once, headers=key).raise_for_status().json()
-    assert replayed["id"] == history.trainings[2]["id"]
+    if left_at >= FINGERPRINTS_SINCE:
+        replayed = new.api.post("/v1/trainings", json=once, headers=key).raise_for_status().json()
+        assert replayed["id"] == history.trainings[2]["id"]
     for training in history.trainings:
         assert new.api.get(f"/v1/trainings/{training['id']}").json()["status"] == "ready"
     history.accepted(new.train("new", 2))

@@ -10,6 +10,7 @@ import pytest
 
 from service.app import create_health_app
 from service.claimloop import Claimed
+from service.storage.sweeps import DueSweep
 from service.storage.trainings import DueTraining
 from tests.support.gateway import Gateway, World, client
 from tests.support.outage import find_database, full_disk, lose_database
@@ -161,7 +162,7 @@ async def test_rows_that_wait_while_nothing_is_claimed_are_told(world: World) ->
         await gateway.started()
         polls, over = gateway.components.loops.polls, asyncio.Event()
 
-        async def hangs(_limit: int) -> Claimed[DueTraining]:
+        async def hangs(_limit: int) -> Claimed[DueTraining | DueSweep]:
             await over.wait()
             return Claimed([], more=False)
 

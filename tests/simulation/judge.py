@@ -20,7 +20,10 @@ POLLS_PER_KEY = 2
 POLLS_PER_SECOND = 5.0
 SCHEDULE = (0.0, 5.0, 30.0, 120.0, 300.0)
 SLOTS = 8
-_SOONEST = 0.8 * POLL_INTERVAL
+_SOONEST_TO_CONFIRM = 0.2 * POLL_INTERVAL
+# When, after its trigger, a model is polled in every other run, before it is every interval; the least gap of these.
+POLL_TIMES = (45.0, 75.0, 200.0, 230.0)
+LEAST_GAP = 30.0
 _EPSILON = 0.001
 
 
@@ -52,6 +55,7 @@ class Judge:
     raw: sqlite3.Connection
     photogpt: PhotoGPT
     receiver: Receiver
+    least_gap: float = POLL_INTERVAL
     excuses: Excuses = field(default_factory=Excuses)
     acknowledged: set[str] = field(default_factory=set)
     violations: list[str] = field(default_factory=list)
@@ -60,6 +64,8 @@ class Judge:
     _seen: dict[str, tuple[int, int, str, bool]] = field(default_factory=dict)
     _bodies: dict[str, bytes] = field(default_factory=dict)
     _polls: dict[str, tuple[float, tuple[int, int, int]]] = field(default_factory=dict)
+    swept: int = 0
+    _sweeps: dict[str, tuple[float, tuple[int, int, int]]] = field(default_factory=dict)
     _poll_times: list[float] = field(default_factory=list)
     _polling: Counter[str] = field(default_factory=Counter)
     _posting: set[tuple[str, str]] = field(default_factory=set)
@@ -116,12 +122,29 @@ class Judge:
 
     def poll_begins(self, key: str, model_id: str) -> None:
         now, excuses = _time(), self.excuses.now()
-        watched = self.rows("SELECT id FROM trainings WHERE model_id = ? ORDER BY id DESC LIMIT 1", model_id)
-        training = watched[0][0]  # a model may be trained again right after it was given up
+        newest = "SELECT id, to_confirm FROM trainings WHERE model_id = ? ORDER BY id DESC LIMIT 1"
+        [(training, to_confirm)] = self.rows(newest, model_id)  # one may be trained again right after it was given up
         last = self._polls.get(training)
         if last is not None and last[1] == excuses:
-            self._must(now - last[0] >= _SOONEST - _EPSILON, f"{model_id} was polled again after {now - last[0]:.1f} s")
+            gap = now - last[0]
+            soonest = 0.8 * self.least_gap
+            soonest = min(soonest, _SOONEST_TO_CONFIRM) if to_confirm else soonest
+            self._must(gap >= soonest - _EPSILON, f"{model_id} was polled again after {gap:.1f} s")
         self._polls[training] = now, excuses
+        self._call_begins(key, now)
+
+    def sweep_begins(self, key: str) -> None:
+        now, excuses = _time(), self.excuses.now()
+        last = self._sweeps.get(key)
+        if last is not None and last[1] == excuses:
+            self._must(
+                now - last[0] >= 0.8 * self.least_gap - _EPSILON, f"{key} was swept again after {now - last[0]:.1f} s"
+            )
+        self._sweeps[key] = now, excuses
+        self.swept += 1
+        self._call_begins(key, now)
+
+    def _call_begins(self, key: str, now: float) -> None:
         self._polling[key] += 1
         self._must(self._polling[key] <= POLLS_PER_KEY, f"{self._polling[key]} polls at once with {key}")
         self._poll_times.append(now)

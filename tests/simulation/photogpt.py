@@ -51,6 +51,8 @@ class PhotoGPT:
 
     def handle(self, url: str, key: str) -> Reply:
         now = asyncio.get_running_loop().time()
+        if url.endswith("/api/models"):
+            return self._list(key, now)
         path = url.rsplit("/api/models/", maxsplit=1)[-1]
         model = self.models.get((key, path.removesuffix("/train")))
         if path.endswith("/train"):
@@ -106,6 +108,22 @@ class PhotoGPT:
         foreign = self._faults.strikes("photogpt foreign id")
         told = {"id": "another" if foreign else model.model_id, "status": status, "updatedAt": f"v{version}"}
         return _envelope({"status": "OK", "result": told})
+
+    def _list(self, key: str, now: float) -> Reply:
+        """All models of a key; on bad days a part of them, or as they were some time ago."""
+        if trouble := self._trouble(key):
+            return trouble
+        if self._faults.strikes("photogpt not ok"):
+            return _not_ok("Try later")
+        as_of = now - 200 if self._faults.strikes("list lags") else now
+        listed = [
+            {"id": model.model_id, "status": model.status(as_of), "updatedAt": f"v{model.version}"}
+            for (owner, _), model in self.models.items()
+            if owner == key and model.status(as_of) != "gone" and not self._faults.strikes("list leaves out")
+        ]
+        if listed and self._faults.strikes("photogpt unknown status"):
+            listed[-1]["status"] = "Warming-Up"
+        return _envelope({"status": "OK", "result": listed})
 
     def _trouble(self, key: str) -> Reply | None:
         """What has nothing to do with the model."""

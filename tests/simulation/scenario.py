@@ -12,7 +12,7 @@ from typing import Any
 from service.domain.errors import GatewayError
 from service.trainings.request import CallbackRequest, OutcomeKind, TrainRequest
 from tests.simulation.faults import Faults
-from tests.simulation.judge import Violation
+from tests.simulation.judge import POLL_TIMES, Violation
 from tests.simulation.logs import watched_logs
 from tests.simulation.owner import Owner
 from tests.simulation.virtual_time import START, VirtualTimeLoop
@@ -32,6 +32,7 @@ class Report:
     trainings: int
     webhooks: int
     crashes: int
+    sweeps: int
 
 
 def simulate(seed: int, *, shown: bool = False) -> Report:
@@ -43,7 +44,8 @@ def simulate(seed: int, *, shown: bool = False) -> Report:
 
 async def _run(seed: int, loop: VirtualTimeLoop, *, shown: bool) -> Report:
     rng = random.Random(seed)
-    world = World(rng, loop, Faults(rng))
+    schedule = ",".join(str(at) for at in POLL_TIMES) if seed % 2 else ""
+    world = World(rng, loop, Faults(rng), POLL_SCHEDULE=schedule)
     world.own.add(_this_task())
     with watched_logs(world.judge, shown=shown):
         try:
@@ -57,7 +59,13 @@ async def _run(seed: int, loop: VirtualTimeLoop, *, shown: bool) -> Report:
             await _end_everything(world)
     _raise_first(world)
     webhooks = len({receipt.webhook_id for receipt in world.receiver.receipts})
-    return Report(seed, len(world.judge.rows("SELECT id FROM trainings")), webhooks, world.judge.excuses.crashes)
+    return Report(
+        seed,
+        len(world.judge.rows("SELECT id FROM trainings")),
+        webhooks,
+        world.judge.excuses.crashes,
+        world.judge.swept,
+    )
 
 
 def _followed_all(world: World, owners: list[Owner]) -> None:
@@ -74,6 +82,7 @@ async def _trouble(world: World, owners: list[Owner]) -> None:
         world.play(_caller(world, number))
     for owner in owners:
         world.play(owner.play())
+    world.play(_looks(world))
     while _now() < _TROUBLE_SECONDS:
         await asyncio.sleep(world.rng.uniform(1, 20))
         _raise_first(world)
@@ -149,6 +158,16 @@ async def _caller(world: World, number: int) -> None:
                     await world.cancel(key, training)
                 break
             await asyncio.sleep(rng.uniform(1, 60))
+
+
+async def _looks(world: World) -> None:
+    """Somebody reads models through the proxy, or all of a key."""
+    while _now() < _TROUBLE_SECONDS:
+        await asyncio.sleep(world.rng.uniform(1, 30))
+        models = sorted(world.photogpt.models)
+        if models and world.faults.strikes("caller looks"):
+            key, model_id = world.rng.choice(models)
+            await world.look(key, world.rng.choice((model_id, model_id, None)))
 
 
 def _request(world: World, model_id: str, turn: int) -> TrainRequest:

@@ -344,6 +344,8 @@ class World:
             # A clock that stands still fills no bucket.
             "GATEWAY_POLLS_PER_SECOND": 10_000.0,
             "GATEWAY_POLLS_PER_KEY": 100,
+            # A call for each model, unless a test is about sweeps.
+            "GATEWAY_SWEEP": False,
             **variables,
         }
         return settings_of(**given)
