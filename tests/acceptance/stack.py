@@ -4,6 +4,7 @@ import json
 import signal
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -64,6 +65,12 @@ class Stack:
         self.health: httpx.Client
         self.address: str | None = None
 
+    @property
+    def stored_in(self) -> Path | str:
+        """The SQLite file, or the URL of the PostgreSQL database."""
+        url = self._settings["DATABASE_URL"] or ""
+        return url if url.startswith("postgresql:") else self.database
+
     def start_gateway(self, **settings: str | None) -> None:
         """Start it; what it was given before stays, but for `settings`: None takes one away."""
         self.spawn_gateway(**settings)
@@ -103,6 +110,12 @@ class Stack:
         self.address = None
         self._children.forget(self.gateway)
         return code
+
+    def crash(self, gateway: Child) -> None:
+        """`kill -9` of one of several."""
+        gateway.process.send_signal(signal.SIGKILL)
+        assert gateway.process.wait(10) == -signal.SIGKILL
+        self._children.forget(gateway)
 
     def is_ready(self) -> bool:
         try:
