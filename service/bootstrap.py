@@ -200,4 +200,5 @@ def _rules(settings: Settings) -> Rules:
         lease=timedelta(seconds=settings.lease),
         overdue_after=timedelta(seconds=settings.overdue_after),
         expire_after=timedelta(seconds=settings.expire_after),
+        poll_times=settings.poll_times,
     )

@@ -17,6 +17,7 @@ from service.settings import SECRETS, Settings
 
 _DOTENV = ".env"
 _PREFIXES = ("GATEWAY_", "PHOTOGPT_")
+_OTHERS = frozenset({"DATABASE_URL", "POLL_SCHEDULE"})
 # What the command line, not the gateway, reads.
 _CLIENT_VARIABLES = frozenset({"GATEWAY_URL"})
 _FROM_FILE = "_FILE"
@@ -39,9 +40,7 @@ def unknown_variables() -> list[str]:
 
 def environment_without_settings() -> dict[str, str]:
     """The environment for a child process that must not inherit our settings."""
-    return {
-        name: value for name, value in os.environ.items() if not name.startswith(_PREFIXES) and name != "DATABASE_URL"
-    }
+    return {name: value for name, value in os.environ.items() if not name.startswith(_PREFIXES) and name not in _OTHERS}
 
 
 def _from_files() -> dict[str, Any]:

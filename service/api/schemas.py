@@ -117,6 +117,11 @@ class UrlsOut(BaseModel):
     deliveries: str
 
 
+class ReadyRangeOut(BaseModel):
+    from_: datetime = Field(alias="from")
+    to: datetime
+
+
 class TrainingOut(BaseModel):
     id: str
     model_id: str
@@ -130,7 +135,11 @@ class TrainingOut(BaseModel):
     last_polled_at: datetime | None
     next_poll_at: datetime | None
     finished_at: datetime | None
-    estimated_ready_at: datetime | None = Field(description="Training usually takes 20 to 25 minutes.")
+    estimated_ready_at: datetime | None = Field(
+        description="The middle of what the last trainings took, or of the usual 20 to 25 minutes while those are few; "
+        "null before the trigger and after the end."
+    )
+    estimated_ready_range: ReadyRangeOut | None = Field(description="Eight of ten are ready within it.")
     failure: FailureOut | None
     metadata: dict[str, Any]
     callbacks: list[CallbackOut]

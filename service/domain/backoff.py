@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 # Polls are spread by +0..10 % so that trainings that began together drift apart (DESIGN 9).
-_POLL_JITTER = 0.10
+POLL_JITTER = 0.10
 # Attempts only ever move later: with -20 % the last try could fall at 60 h and miss a 72 h outage (failure model 2.5).
 _RETRY_JITTER = 0.20
 # A receiver or PhotoGPT may ask us to wait, but not for ever (failure model 2.3 and 2.5).
@@ -16,25 +16,30 @@ LONGEST_POLL_WAIT = timedelta(hours=1)
 # A model that trains for over 2 h is hardly about to finish: thin its polls to every third (failure model 2.3).
 _SPARSE_AFTER = timedelta(hours=2)
 _SPARSE_FACTOR = 3
-# However it came to be due, a model is not read again before this part of the interval has passed (failure model 2.4).
+# However it came to be due, a model is not read again before this part of the interval has passed, or of the least gap
+# of its schedule (failure model 2.4).
 SOONEST_POLL = 0.8
 
 
 def poll_delay(interval: timedelta, watched_for: timedelta, jitter: float, retry_after: timedelta | None) -> timedelta:
     """Time to the next poll of a model that has been watched for `watched_for`; never sooner than asked upstream."""
     step = interval * _SPARSE_FACTOR if watched_for >= max(_SPARSE_AFTER, interval * 24) else interval
-    asked = min(retry_after, LONGEST_POLL_WAIT) if retry_after else timedelta(0)
-    return max(step * (1 + _POLL_JITTER * jitter), asked)
+    return max(step * (1 + POLL_JITTER * jitter), asked_wait(retry_after))
+
+
+def asked_wait(retry_after: timedelta | None) -> timedelta:
+    """What PhotoGPT's `Retry-After` asks for, as far as we let it."""
+    return min(retry_after or timedelta(0), LONGEST_POLL_WAIT)
 
 
 def key_pause(interval: timedelta, retry_after: timedelta | None) -> timedelta:
     """How long no poll may use a key after a 429 (failure model 2.3)."""
-    return max(min(retry_after or timedelta(0), LONGEST_POLL_WAIT), interval)
+    return max(asked_wait(retry_after), interval)
 
 
 def longest_poll_delay(interval: timedelta) -> timedelta:
     """What `poll_delay` never exceeds."""
-    return max(interval * _SPARSE_FACTOR * (1 + _POLL_JITTER), LONGEST_POLL_WAIT)
+    return max(interval * _SPARSE_FACTOR * (1 + POLL_JITTER), LONGEST_POLL_WAIT)
 
 
 def longest_retry_delay(step: timedelta) -> timedelta:

@@ -133,12 +133,15 @@ Seen = Observation | ModelNotFound | KeyRefused | Throttled | Unreadable
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Durations that settings may change."""
+    """Durations that settings may change. `poll_times`: when, after its trigger, a model is polled before it is every
+    interval.
+    """
 
     poll_interval: timedelta
     lease: timedelta
     overdue_after: timedelta
     expire_after: timedelta
+    poll_times: tuple[timedelta, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

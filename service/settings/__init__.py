@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from service.domain.schedule import parsed_schedule
 from service.settings.rules import violations
 
 _DEFAULT_SCHEDULE = "0,5,300,1800,7200,18000,36000,50400,72000,86400"
@@ -128,6 +129,12 @@ class Settings(BaseSettings):
         "Whether the first bytes of receivers' answers are kept and shown; in gateway mode not unless set.",
     )
     poll_interval: Seconds = _variable("GATEWAY_POLL_INTERVAL", 300.0, "Seconds between two polls of a model.")
+    poll_schedule: str = _variable(
+        "POLL_SCHEDULE",
+        "",
+        "Seconds after its trigger at which a model is polled, comma-separated, before it is every "
+        "GATEWAY_POLL_INTERVAL; or `fine`: as few polls, less delay.",
+    )
     lease: Seconds = _variable("GATEWAY_LEASE", 60.0, "Seconds a worker holds a claimed row.")
     overdue_after: Seconds = _variable("GATEWAY_OVERDUE_AFTER", 2100.0, "Seconds until a training counts as overdue.")
     expire_after: Seconds = _variable("GATEWAY_EXPIRE_AFTER", 86400.0, "Seconds until a watch is given up.")
@@ -213,6 +220,10 @@ class Settings(BaseSettings):
     @property
     def schedule(self) -> tuple[timedelta, ...]:
         return tuple(timedelta(seconds=step) for step in self.retry_schedule)
+
+    @property
+    def poll_times(self) -> tuple[timedelta, ...]:
+        return parsed_schedule(self.poll_schedule)
 
     @property
     def crash_point(self) -> tuple[str, int] | None:

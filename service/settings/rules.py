@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from service.domain.destinations import parse_allow_list
+from service.domain.schedule import check_schedule
 
 if TYPE_CHECKING:
     from service.settings import Settings
@@ -31,6 +33,11 @@ def _timing(settings: Settings) -> Iterator[str]:
         0 <= step <= 31 * 86400 for step in settings.retry_schedule
     ):
         yield "GATEWAY_RETRY_SCHEDULE must list 1 to 50 numbers of seconds, each from 0 to 31 days"
+    interval, expire_after = timedelta(seconds=settings.poll_interval), timedelta(seconds=settings.expire_after)
+    try:
+        check_schedule(settings.poll_times, interval=interval, expire_after=expire_after)
+    except ValueError as wrong:
+        yield f"POLL_SCHEDULE {wrong}"
 
 
 def _places(settings: Settings) -> Iterator[str]:

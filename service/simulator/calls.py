@@ -11,8 +11,8 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-from service.simulator.api import PREFIX, bearer_key
 from service.simulator.clock import SimulatedClock, stamp
+from service.simulator.door import PREFIX, bearer_key
 from service.simulator.exchange import Outcome
 
 KEPT = 200_000

@@ -1,4 +1,5 @@
-"""The control interface of the simulated PhotoGPT: puts models into any state and tells what was asked of it.
+"""The control interface of the simulated PhotoGPT: puts models into any state, says what the next job shall
+come to, and tells what was asked of it.
 
 No part of PhotoGPT; only tests, the demo and a curious developer use it. Ordering faults is in `faults`.
 """
@@ -11,10 +12,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.simulator.accounts import NextJob
 from service.simulator.calls import CallLog
 from service.simulator.catalogue import Catalogue
 from service.simulator.envelope import RefusedError
 from service.simulator.models import Model, ModelStatus
+from service.simulator.studio import Studio
 
 
 class ModelOrder(BaseModel):
@@ -47,7 +50,17 @@ class BulkOrder(ModelOrder):
     count: int = Field(ge=1, le=1_000_000)
 
 
-def control_routes(catalogue: Catalogue, calls: CallLog) -> APIRouter:
+class JobOrder(BaseModel):
+    """What the next generation of a key shall be like: how long it takes in simulated seconds, why it fails."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    key: str = Field(min_length=1)
+    seconds: float | None = Field(default=None, ge=0)
+    error: str = ""
+
+
+def control_routes(catalogue: Catalogue, studio: Studio, calls: CallLog) -> APIRouter:
     routes = APIRouter(prefix="/_control")
 
     @routes.put("/models/{model_id}")
@@ -61,6 +74,11 @@ def control_routes(catalogue: Catalogue, calls: CallLog) -> APIRouter:
         for number in range(order.count):
             order.carry_out(catalogue, catalogue.place(order.key, f"{order.prefix}-{number:06d}"))
         return {"created": order.count}
+
+    @routes.post("/jobs")
+    async def order_job(order: JobOrder) -> dict[str, str]:
+        studio.expect(order.key, NextJob(order.seconds, order.error))
+        return {"status": "ok"}
 
     @routes.get("/triggers")
     async def triggers() -> dict[str, int]:

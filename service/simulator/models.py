@@ -1,11 +1,10 @@
-"""What one PhotoGPT model, image and training are, and what they look like at a given moment; no clock, no HTTP.
+"""What one PhotoGPT model is, and what it looks like at a given moment; no clock, no HTTP.
 
 A status is computed when it is asked for: ten thousand trainings under way cost nothing until somebody looks.
 """
 
 from __future__ import annotations
 
-import heapq
 from dataclasses import dataclass, field
 from datetime import datetime
 from random import Random
@@ -13,76 +12,10 @@ from typing import Any, Literal
 from uuid import UUID
 
 from service.simulator.clock import stamp
+from service.simulator.jobs import Training
+from service.simulator.media import Image, ImageType
 
 ModelStatus = Literal["new", "training", "ready", "deleted"]
-ImageType = Literal["modelInput", "auxiliaryType"]
-
-
-@dataclass(slots=True)
-class Training:
-    """One run of training a model; seen from outside it is a job."""
-
-    id: str
-    model_id: str
-    started_at: datetime
-    ends_at: datetime
-    cut_short: bool = False
-
-    def running(self, now: datetime) -> bool:
-        return now < self.ends_at
-
-    def as_job(self, now: datetime) -> dict[str, Any]:
-        return {
-            "jobId": self.id,
-            "status": self._status(now),
-            "images": [],
-            "videos": [],
-            "error": self._error() or None,
-            "modelId": self.model_id,
-            "createdAt": stamp(self.started_at),
-        }
-
-    def as_list_item(self, now: datetime) -> dict[str, Any]:
-        return {
-            "jobId": self.id,
-            "status": self._status(now),
-            "credits": 0,
-            "errorMessage": self._error(),
-            "createdAt": stamp(self.started_at),
-            "updatedAt": stamp(self.started_at if self.running(now) else self.ends_at),
-        }
-
-    def _status(self, now: datetime) -> str:
-        if self.running(now):
-            return "running"
-        return "failed" if self.cut_short else "success"
-
-    def _error(self) -> str:
-        return "the training was ended early" if self.cut_short else ""
-
-
-@dataclass(slots=True)
-class Image:
-    id: str
-    model_id: str
-    type: ImageType
-    created_at: datetime
-
-    def as_result(self) -> dict[str, Any]:
-        return {
-            "id": self.id,
-            "modelID": self.model_id,
-            "type": self.type,
-            "url": f"https://images.photogpt.invalid/{self.id}",
-            "createdAt": stamp(self.created_at),
-            "updatedAt": stamp(self.created_at),
-            "data": {},
-            "folderID": "",
-            "liked": False,
-            "publicMediaID": "",
-            "upscaledImageID": "",
-            "upscaledImageURL": "",
-        }
 
 
 @dataclass(slots=True)
@@ -164,26 +97,6 @@ class Model:
             "createdAt": stamp(self.created_at),
             "updatedAt": stamp(updated_at),
         }
-
-
-class RunningTrainings:
-    """Counts the running trainings of one key without looking at each: a heap of ends, the earliest first."""
-
-    def __init__(self) -> None:
-        self._running: set[str] = set()
-        self._ends: list[tuple[datetime, str]] = []
-
-    def add(self, training: Training) -> None:
-        self._running.add(training.id)
-        heapq.heappush(self._ends, (training.ends_at, training.id))
-
-    def discard(self, training: Training) -> None:
-        self._running.discard(training.id)
-
-    def count(self, now: datetime) -> int:
-        while self._ends and self._ends[0][0] <= now:
-            self._running.discard(heapq.heappop(self._ends)[1])
-        return len(self._running)
 
 
 def new_id(now: datetime, random: Random) -> str:

@@ -12,7 +12,7 @@ from service.simulator.envelope import RefusedError
 JOBS_PER_PAGE = 50
 _NUMBER = re.compile("[1-9][0-9]{0,8}")
 _DEFAULT_WINDOW, _WIDEST_WINDOW = timedelta(hours=24), timedelta(days=7)
-# The filter's names differ from those of the upload types. Only generation makes outputs, and that is not simulated.
+# The filter's names differ from those of the upload types.
 _TYPE_OF_FILTER = {"all": "all", "input": "modelInput", "output": "output", "auxiliaryType": "auxiliaryType"}
 
 

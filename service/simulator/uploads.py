@@ -10,7 +10,7 @@ from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
 from service.simulator.envelope import RefusedError
-from service.simulator.models import ImageType
+from service.simulator.media import UploadType
 
 MAX_BYTES = 20 * 1024 * 1024
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
@@ -19,7 +19,7 @@ _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b
 @dataclass(frozen=True)
 class Upload:
     model_id: str
-    type: ImageType
+    type: UploadType
 
 
 async def read_upload(request: Request) -> Upload:

@@ -1,14 +1,15 @@
-"""Repository of what is over: deleting it, children before parents, a batch at a time."""
+"""Repository of what is over: how long it took; deleting it, children before parents, a batch at a time."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, exists
 from sqlmodel import Session, SQLModel, col, delete, select
 
 from service.domain.delivery import DeliveryStatus
+from service.domain.training import Status
 from service.storage.tables import (
     Attempt,
     Callback,
@@ -20,10 +21,28 @@ from service.storage.tables import (
     WebhookEndpoint,
 )
 
+# So many of those that ended last are looked at for such that became ready, so that the look is always a short one.
+_LOOKED_AT = 1000
+
 
 class History:
     def __init__(self, session: Session) -> None:
         self._session = session
+
+    def durations(self, *, limit: int) -> list[timedelta]:
+        """How long the last trainings that became ready took, from the trigger to the reading that saw it."""
+        ended = select(Training.status, col(Training.triggered_at), col(Training.finished_at))
+        last = (
+            ended.where(col(Training.finished_at).is_not(None))
+            .order_by(col(Training.finished_at).desc())
+            .limit(_LOOKED_AT)
+            .subquery()
+        )
+        ready = select(last.c.triggered_at, last.c.finished_at).where(
+            last.c.status == Status.READY, last.c.triggered_at.is_not(None)
+        )
+        found = self._session.exec(ready.order_by(last.c.finished_at.desc()).limit(limit))
+        return [finished_at - triggered_at for triggered_at, finished_at in found]
 
     def prune(self, before: datetime, *, keys_before: datetime, limit: int) -> int:
         """Delete some of what ended before then; how many rows. 0: there is nothing more of it."""

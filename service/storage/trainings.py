@@ -35,8 +35,8 @@ class DueTraining:
 class PollLimits:
     """What a claim of trainings must leave alone.
 
-    `interval` is the poll interval; `busy` are the trainings that this process is polling now, each with its tenant;
-    `per_tenant` bounds those, and what is claimed beside them.
+    `interval` is the shortest time between two planned polls of a model; `busy` are the trainings that this process is
+    polling now, each with its tenant; `per_tenant` bounds those, and what is claimed beside them.
     """
 
     interval: timedelta = timedelta(0)

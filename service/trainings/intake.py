@@ -19,6 +19,7 @@ from service.crashpoints import CrashPoint, reached
 from service.domain import ids
 from service.domain.backoff import poll_delay
 from service.domain.errors import Conflict, RateLimited, UpstreamRefused
+from service.domain.schedule import first_poll
 from service.domain.training import Failure, Observation, Rules, Signal, Status, Watch
 from service.photogpt.answers import Confirmed, NotReached, Refused, TriggerResult, Unclear
 from service.photogpt.client import PhotoGPT
@@ -211,13 +212,15 @@ class Intake:
     ) -> Outcome:
         now = self._clock.now()
         held = Held(intent.training_id, 0, intent.watch)
-        next_poll = now + poll_delay(self._rules.poll_interval, timedelta(0), self._rng.random(), None)
+        jitter = self._rng.random()
         match result:
             case Confirmed():
                 watch = intent.watch.move(Signal.CONFIRMED)
+                next_poll = now + first_poll(self._rules, jitter)
                 self._recorder.save(unit, held, watch, now=now, due_at=next_poll, changes={"triggered_at": now})
             case Unclear():
-                first_reading = min(next_poll, now + self._rules.lease)
+                an_interval = poll_delay(self._rules.poll_interval, timedelta(0), jitter, None)
+                first_reading = now + min(an_interval, self._rules.lease)
                 self._recorder.save(unit, held, intent.watch, now=now, due_at=first_reading)
             case Refused() | NotReached():
                 watch = intent.watch.move(Signal.REFUSED, _failure(result))

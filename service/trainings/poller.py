@@ -14,8 +14,8 @@ from datetime import datetime, timedelta
 from service.claimloop import Claimed, refill_at
 from service.clock import Clock
 from service.crashpoints import CrashPoint, reached
-from service.domain.backoff import key_pause, longest_poll_delay, poll_delay
 from service.domain.breaker import Breaker
+from service.domain.schedule import least_gap, longest_delay, longest_gap, next_poll
 from service.domain.token_bucket import TokenBucket
 from service.domain.training import (
     KeyRefused,
@@ -114,17 +114,17 @@ class Poller:
         nothing waits longer than one poll. Returns how many trainings that brought forward.
         """
         now = self._clock.now()
-        latest = now + poll_delay(self._rules.poll_interval, timedelta(0), 1, None)
+        latest = now + longest_gap(self._rules)
 
         def pull(unit: UnitOfWork) -> int:
-            unit.tenants.shorten_pauses(latest=now + longest_poll_delay(self._rules.poll_interval))
+            unit.tenants.shorten_pauses(latest=now + longest_delay(self._rules))
             unit.trainings.rebase(now)
             return unit.trainings.pull_in(latest=latest)
 
         return await self._database.transaction(pull)
 
     def _limits(self) -> PollLimits:
-        return PollLimits(self._rules.poll_interval, dict(self._busy), self._per_key, refill_at(self._per_key))
+        return PollLimits(least_gap(self._rules), dict(self._busy), self._per_key, refill_at(self._per_key))
 
     async def _tokens(self, wanted: int) -> int:
         """How many of `wanted` polls may start now; at least one, after a wait if need be."""
@@ -142,7 +142,7 @@ class Poller:
         reached(CrashPoint.POLL_ANSWERED)
         now = self._clock.now()
         after = observe(due.watch, seen, now, self._rules)
-        delay = self._delay(due.watch, seen, now)
+        delay = next_poll(after, seen, now, self._rules, self._rng.random())
         changes = {} if seen is _NOT_ASKED else {"last_polled_at": now}
         adopted = due.watch.status is Status.SUBMITTING and after.status is not Status.SUBMITTING
         if adopted and isinstance(seen, Observation):
@@ -172,12 +172,6 @@ class Poller:
         held = Held(due.id, due.fence, due.watch)
         due_at = None if after.suspended else now + delay
         return self._recorder.save(unit, held, after, now=now, due_at=due_at, changes=changes) is not None
-
-    def _delay(self, watch: Watch, seen: Seen, now: datetime) -> timedelta:
-        if isinstance(seen, Throttled):
-            return key_pause(self._rules.poll_interval, seen.retry_after)
-        retry_after = seen.retry_after if isinstance(seen, Unreadable) else None
-        return poll_delay(self._rules.poll_interval, now - watch.since, self._rng.random(), retry_after)
 
     async def _read(self, due: DueTraining) -> Seen:
         try:

@@ -17,6 +17,7 @@ from service.domain.event import TERMINAL_EVENTS, EventType, event_body
 from service.domain.training import TERMINAL, Status, Watch
 from service.storage.database import UnitOfWork
 from service.storage.tables import Event, Training
+from service.trainings.expectation import Expectations
 from service.trainings.resource import training_resource
 
 
@@ -32,6 +33,7 @@ class Held:
 class Recorder:
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
+        self._expectations = Expectations()
 
     def save(
         self,
@@ -47,8 +49,11 @@ class Recorder:
         """Store `watch` and tell of what changed; None, and nothing stored, if somebody else was first.
 
         `announce=False` records the events without deliveries: for a refusal that the waiting caller is answered with.
+        With `triggered_at` among `changes` goes when it is expected to be ready.
         """
         news = _news(held.before, watch)
+        if "triggered_at" in changes:
+            changes = {**changes, **self._expectations.at_trigger(unit, changes["triggered_at"], now=now)}
         row = unit.trainings.save(
             held.id, fence=held.fence, watch=watch, due_at=due_at, new_events=len(news), now=now, changes=changes
         )

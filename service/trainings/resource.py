@@ -8,11 +8,9 @@ from typing import Any
 
 from service.domain.egress import shown_url
 from service.domain.event import rfc3339
-from service.domain.training import USUAL_DURATION
+from service.domain.expectation import USUAL
 from service.storage.database import UnitOfWork
 from service.storage.tables import Callback, Training
-
-_TYPICAL = (USUAL_DURATION[0] + USUAL_DURATION[1]) / 2
 
 
 def current_resource(unit: UnitOfWork, row: Training) -> dict[str, Any]:
@@ -22,7 +20,6 @@ def current_resource(unit: UnitOfWork, row: Training) -> dict[str, Any]:
 
 def training_resource(row: Training, callbacks: Sequence[Callback]) -> dict[str, Any]:
     """JSON-ready; times are RFC 3339 in UTC. Secrets are left out, and so are query values of callback URLs."""
-    active = row.finished_at is None
     return {
         "id": row.id,
         "model_id": row.model_id,
@@ -36,11 +33,24 @@ def training_resource(row: Training, callbacks: Sequence[Callback]) -> dict[str,
         "last_polled_at": _time(row.last_polled_at),
         "next_poll_at": _time(row.due_at),
         "finished_at": _time(row.finished_at),
-        "estimated_ready_at": _time(row.triggered_at + _TYPICAL if row.triggered_at and active else None),
+        **_estimates(row),
         "failure": {"code": row.failure_code, "message": row.failure_message} if row.failure_code else None,
         "metadata": row.caller_metadata,
         "callbacks": [_callback(callback) for callback in callbacks],
         "urls": {"self": f"/v1/trainings/{row.id}", "deliveries": f"/v1/deliveries?training_id={row.id}"},
+    }
+
+
+def _estimates(row: Training) -> dict[str, Any]:
+    if row.triggered_at is None or row.finished_at is not None:
+        return {"estimated_ready_at": None, "estimated_ready_range": None}
+    # Triggered by a release that did not store them: what it would have said.
+    least = row.ready_expected_from or row.triggered_at + USUAL.least
+    middle = row.ready_expected_at or row.triggered_at + USUAL.middle
+    most = row.ready_expected_to or row.triggered_at + USUAL.most
+    return {
+        "estimated_ready_at": rfc3339(middle),
+        "estimated_ready_range": {"from": rfc3339(least), "to": rfc3339(most)},
     }
 
 

@@ -39,6 +39,7 @@ async def test_a_train_request_is_accepted_with_the_training_as_its_body(gateway
         "last_polled_at": None,
         "finished_at": None,
         "estimated_ready_at": "2026-11-22T12:22:30.000Z",
+        "estimated_ready_range": {"from": "2026-11-22T12:20:00.000Z", "to": "2026-11-22T12:25:00.000Z"},
         "failure": None,
         "metadata": {"user": "42", "paid": True, "price": 9.5, "n": None},
         "callbacks": [
@@ -329,6 +330,7 @@ async def test_cancelling_stops_the_watch_and_says_that_photogpt_goes_on(gateway
         "finished_at": "2026-11-22T12:01:00.000Z",
         "next_poll_at": None,
         "estimated_ready_at": None,
+        "estimated_ready_range": None,
         "failure": {
             "code": "cancelled",
             "message": "The watch was stopped by the caller. The training at PhotoGPT goes on: it has no cancel.",

@@ -99,7 +99,7 @@ def test_an_event_tells_a_story_that_can_happen(name: str) -> None:
     assert (data["finished_at"], data["next_poll_at"] is None) == (
         (content["timestamp"], True) if terminal else (None, suffix == "suspended")
     )
-    assert (data["estimated_ready_at"] is None) == terminal
+    assert [data["estimated_ready_at"] is None, data["estimated_ready_range"] is None] == [terminal] * 2
     assert (data["failure"] is None) == (not terminal or data["upstream_status"] in {"ready", "deleted"})
     assert data["suspended"] == (suffix == "suspended")
     assert data["sequence"] >= (1 if suffix in {"started", "rejected"} else 2)

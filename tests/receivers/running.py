@@ -25,7 +25,7 @@ _ROUTE_SERVER = Path(__file__).with_name("route_server.mjs")
 class Receiver:
     """A running one. Each start in the same folder is another `Receiver` with an output of its own."""
 
-    def __init__(self, name: str, folder: Path, *, start: int = 1, slow: bool = False) -> None:
+    def __init__(self, name: str, folder: Path, *, start: int = 1, slow: bool = False, secret: str = SECRET) -> None:
         self.name = name
         self._folder = folder
         self._start = start
@@ -33,13 +33,22 @@ class Receiver:
         command = COMMANDS[name](_copy(name, folder, slow=slow))
         with self._stdout.open("wb") as out, self._stderr.open("wb") as err:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=folder, env=_environment(PORT="0")
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                cwd=folder,
+                env=_environment(PORT="0", WEBHOOK_SECRET=secret),
             )
         self._child = Child(name, self._process, self._stdout, self._stderr)
         # No connection is kept for as long as a server would keep it: one that it is about to close is of no use.
         self._client = httpx.Client(
             base_url=f"http://127.0.0.1:{self._port()}", timeout=15, limits=httpx.Limits(keepalive_expiry=1)
         )
+
+    @property
+    def hook(self) -> str:
+        return str(self._client.base_url.join("/hook"))
 
     def post(self, body: bytes, headers: Mapping[str, str]) -> int:
         return self._client.post("/hook", content=body, headers=dict(headers)).status_code

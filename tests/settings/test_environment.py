@@ -112,9 +112,9 @@ def test_misspelt_variables_are_found(
 
 
 def test_a_child_process_inherits_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("GATEWAY_PORT", "PHOTOGPT_API_KEY", "DATABASE_URL", "GATEWAY_ODD", "GATEWAY_TOKEN_FILE"):
+    for name in ("GATEWAY_PORT", "PHOTOGPT_API_KEY", "DATABASE_URL", "POLL_SCHEDULE", "GATEWAY_TOKEN_FILE"):
         monkeypatch.setenv(name, "1")
     monkeypatch.setenv("MY_OWN", "kept")
     inherited = environment_without_settings()
     assert inherited["MY_OWN"] == "kept"
-    assert [name for name in inherited if name.startswith(("GATEWAY_", "PHOTOGPT_", "DATABASE_URL"))] == []
+    assert [name for name in inherited if name.startswith(("GATEWAY_", "PHOTOGPT_", "DATABASE_URL", "POLL_"))] == []

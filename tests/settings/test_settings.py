@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from service.domain.errors import ConfigurationError
+from service.domain.schedule import FINE
 from service.environment import load_settings
 from service.settings import Settings
 from tests.settings.loading import DEFAULTS, by_variable, loaded
@@ -26,6 +27,15 @@ def test_the_schedule_is_a_row_of_spans(monkeypatch: pytest.MonkeyPatch) -> None
     assert settings.schedule == (timedelta(0), timedelta(seconds=0.5), timedelta(seconds=3))
 
 
+def test_the_poll_schedule_is_a_row_of_spans(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().poll_times == ()
+    assert loaded(monkeypatch, POLL_SCHEDULE="fine").poll_times == FINE
+    assert loaded(monkeypatch, POLL_SCHEDULE="60, 120.5").poll_times == (
+        timedelta(seconds=60),
+        timedelta(seconds=120.5),
+    )
+
+
 @pytest.mark.parametrize(
     ("variable", "text", "value"),
     [
@@ -38,6 +48,8 @@ def test_the_schedule_is_a_row_of_spans(monkeypatch: pytest.MonkeyPatch) -> None
         ("GATEWAY_HEALTH_PORT", "0", 0),
         ("GATEWAY_POLL_INTERVAL", "0.05", 0.05),
         ("GATEWAY_POLL_INTERVAL", "2678400", 2678400.0),
+        ("POLL_SCHEDULE", "fine", "fine"),
+        ("POLL_SCHEDULE", "60,120,1500.5", "60,120,1500.5"),
         ("GATEWAY_LEASE", "30.5", 30.5),
         ("GATEWAY_OVERDUE_AFTER", "1e2", 100.0),
         ("GATEWAY_EXPIRE_AFTER", "1", 1.0),

@@ -41,6 +41,11 @@ NO_CRASH_POINTS = [
     "C8\n",
 ]
 CRASH_AT = r"GATEWAY_CRASH_AT: String should match pattern '^C([1-9]|1[0-6])(:[1-9][0-9]{0,5})?$'"
+POLL_SCHEDULE = "POLL_SCHEDULE must be `fine`, or 1 to 100 numbers of seconds after the trigger: 600,1200,1290"
+TOO_CLOSE = (
+    "POLL_SCHEDULE has 30 s between 600 s and 630 s: from the trigger on, polls must be at least 60 s apart, which is "
+    "60 s, or a fifth of GATEWAY_POLL_INTERVAL (300 s) if that is less"
+)
 LEASE = "must exceed GATEWAY_UPSTREAM_TIMEOUT and GATEWAY_ATTEMPT_TIMEOUT"
 
 
@@ -84,6 +89,13 @@ LEASE = "must exceed GATEWAY_UPSTREAM_TIMEOUT and GATEWAY_ATTEMPT_TIMEOUT"
         ({"GATEWAY_LEASE": "30"}, f"GATEWAY_LEASE (30) {LEASE} (30)"),
         ({"GATEWAY_UPSTREAM_TIMEOUT": "60"}, f"GATEWAY_LEASE (60) {LEASE} (60)"),
         ({"GATEWAY_ATTEMPT_TIMEOUT": "60.5"}, f"GATEWAY_LEASE (60) {LEASE} (60.5)"),
+        ({"POLL_SCHEDULE": "coarse"}, POLL_SCHEDULE),
+        ({"POLL_SCHEDULE": "600,"}, POLL_SCHEDULE),
+        ({"POLL_SCHEDULE": "600,630"}, TOO_CLOSE),
+        (
+            {"POLL_SCHEDULE": "600", "GATEWAY_EXPIRE_AFTER": "599"},
+            "POLL_SCHEDULE goes on to 600 s: a watch is given up after GATEWAY_EXPIRE_AFTER",
+        ),
         ({"GATEWAY_RETRY_SCHEDULE": ""}, f"GATEWAY_RETRY_SCHEDULE: {NUMBER}"),
         ({"GATEWAY_RETRY_SCHEDULE": "0,soon"}, f"GATEWAY_RETRY_SCHEDULE: {NUMBER}"),
         ({"GATEWAY_RETRY_SCHEDULE": "0,5,"}, f"GATEWAY_RETRY_SCHEDULE: {NUMBER}"),

@@ -20,7 +20,9 @@ POLLS_PER_KEY = 2
 POLLS_PER_SECOND = 5.0
 SCHEDULE = (0.0, 5.0, 30.0, 120.0, 300.0)
 SLOTS = 8
-_SOONEST = 0.8 * POLL_INTERVAL
+# When, after its trigger, a model is polled in every other run, before it is every interval; the least gap of these.
+POLL_TIMES = (45.0, 75.0, 200.0, 230.0)
+LEAST_GAP = 30.0
 _EPSILON = 0.001
 
 
@@ -52,6 +54,7 @@ class Judge:
     raw: sqlite3.Connection
     photogpt: PhotoGPT
     receiver: Receiver
+    least_gap: float = POLL_INTERVAL
     excuses: Excuses = field(default_factory=Excuses)
     acknowledged: set[str] = field(default_factory=set)
     violations: list[str] = field(default_factory=list)
@@ -120,7 +123,8 @@ class Judge:
         training = watched[0][0]  # a model may be trained again right after it was given up
         last = self._polls.get(training)
         if last is not None and last[1] == excuses:
-            self._must(now - last[0] >= _SOONEST - _EPSILON, f"{model_id} was polled again after {now - last[0]:.1f} s")
+            gap = now - last[0]
+            self._must(gap >= 0.8 * self.least_gap - _EPSILON, f"{model_id} was polled again after {gap:.1f} s")
         self._polls[training] = now, excuses
         self._polling[key] += 1
         self._must(self._polling[key] <= POLLS_PER_KEY, f"{self._polling[key]} polls at once with {key}")

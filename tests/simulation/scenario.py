@@ -12,7 +12,7 @@ from typing import Any
 from service.domain.errors import GatewayError
 from service.trainings.request import CallbackRequest, OutcomeKind, TrainRequest
 from tests.simulation.faults import Faults
-from tests.simulation.judge import Violation
+from tests.simulation.judge import POLL_TIMES, Violation
 from tests.simulation.logs import watched_logs
 from tests.simulation.owner import Owner
 from tests.simulation.virtual_time import START, VirtualTimeLoop
@@ -43,7 +43,8 @@ def simulate(seed: int, *, shown: bool = False) -> Report:
 
 async def _run(seed: int, loop: VirtualTimeLoop, *, shown: bool) -> Report:
     rng = random.Random(seed)
-    world = World(rng, loop, Faults(rng))
+    schedule = ",".join(str(at) for at in POLL_TIMES) if seed % 2 else ""
+    world = World(rng, loop, Faults(rng), POLL_SCHEDULE=schedule)
     world.own.add(_this_task())
     with watched_logs(world.judge, shown=shown):
         try:

@@ -88,10 +88,11 @@ class World:
         self.disk = Disk(self.faults, self.rng)
         self.photogpt = PhotoGPT(self.faults, self.rng)
         self.receiver = Receiver(self.faults, self.rng)
-        self.judge = Judge(self.disk.raw, self.photogpt, self.receiver)
+        self.settings = _settings(**settings)
+        least_gap = figures.LEAST_GAP if self.settings.poll_schedule else figures.POLL_INTERVAL
+        self.judge = Judge(self.disk.raw, self.photogpt, self.receiver, least_gap)
         self.disk.on_commit = self.judge.after_commit
         self.photogpt.on_trigger = self.judge.trigger_arrives
-        self.settings = _settings(**settings)
         self.process: Process | None = None
         self.broken: list[str] = self.judge.violations
         # Tasks of the world itself; all others are a process's, and end with it.

@@ -67,6 +67,20 @@ class Simulation:
     async def train(self, model_id: str, key: str = KEY) -> int:
         return (await self.api.get(f"/models/{model_id}/train", headers=headers(key))).status_code
 
+    async def generate(self, what: str, key: str = KEY, **body: object) -> str:
+        """Start a job and let the time pass that it takes, unless that was set otherwise; returns its id."""
+        answer = await self.api.post(f"/{what}", json=body, headers=headers(key))
+        assert answer.status_code == 200, answer.text
+        self.clock.advance(minutes=3)
+        job_id: str = answer.json()["result"]["jobId"]
+        return job_id
+
+    async def job(self, job_id: str, key: str = KEY) -> dict[str, Any]:
+        answer = await self.api.get(f"/jobs/{job_id}", headers=headers(key))
+        assert answer.status_code == 200, answer.text
+        job: dict[str, Any] = answer.json()["result"]
+        return job
+
     async def upload(
         self, model_id: str, kind: str = "modelInput", *, content: bytes = JPEG, name: str = "me.jpg"
     ) -> httpx.Response:

@@ -231,6 +231,14 @@ def referring(table: str, column: str) -> Callable[[UnitOfWork], object]:
     return lambda unit: unit.session.connection().execute(lookup, {"value": "x"}).all()
 
 
+async def test_how_long_the_last_ones_took_is_looked_up_among_the_last(look: Look, on_sqlite: bool) -> None:
+    """Here none of them became ready, as may be: it does not look on and on."""
+    plan = await look(lambda unit: unit.history.durations(limit=200))
+    assert plan.indexes("trainings") == {"ix_trainings_finished"}
+    assert "trainings" not in plan.read_whole
+    assert plan.effort <= (25_000 if on_sqlite else 2100), plan
+
+
 class TestPruning:
     async def test_goes_by_indexes(self, look: Look, on_sqlite: bool) -> None:
         plan = await look(lambda unit: unit.history.prune(END - 30 * DAY, keys_before=END - DAY, limit=200))

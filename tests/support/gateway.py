@@ -407,12 +407,7 @@ class Simulators:
         for app in (self.photogpt, self.receiver):
             for value in _control_state(app):
                 match value:
-                    case Catalogue():
-                        value._accounts.clear()
-                        value._models.clear()
-                        value._images.clear()
-                        value._random.seed(0)
-                    case CallLog() | Receipts():
+                    case Catalogue() | CallLog() | Receipts():
                         value.forget()
                     case FaultBook():
                         value.clear()
