@@ -223,3 +223,22 @@ async def test_a_stream_at_one_replica_hears_of_what_another_did(stack: Stack) -
         (training_id, "training.started"),
         (training_id, "training.ready"),
     ]
+
+
+async def test_each_has_its_share_of_the_polls_and_none_is_polled_twice(stack: Stack) -> None:
+    # Nothing is due by itself, and no lease ends, however slow this machine is.
+    settings = {"GATEWAY_POLL_INTERVAL": "3600", "GATEWAY_LEASE": "600", "GATEWAY_POLLS_PER_SECOND": "5"}
+    replicas = Replicas(stack, 2, **settings, GATEWAY_LOG_LEVEL="debug")
+    models = stack.models(40, duration_minutes=1_000_000)
+    for model in models:
+        accepted(stack, replicas.all[0], model)
+    begun = datetime.now(UTC)
+    rows(stack.stored_in, f"UPDATE trainings SET due_at = '{begun.isoformat()}' RETURNING id")
+    wait_until_sync(lambda: len(replicas.said("polled")) >= len(models), what="all to be polled", timeout=60)
+
+    found = readings(stack)
+    assert {model: len(moments) for model, moments in found.items()} == dict.fromkeys(models, 1)
+    assert all(replica.said("polled") for replica in replicas.all)
+    # The bucket of each begins with one.
+    fastest = timedelta(seconds=(len(models) - 2) / (5 + 5))
+    assert max(moment for [moment] in found.values()) - begun >= fastest
