@@ -23,6 +23,7 @@ from service.settings import Settings
 from service.storage.database import Database
 from service.storage.due_delivery import DueDelivery
 from service.storage.migrations import migrate
+from service.storage.moves import refuse_if_moved
 from service.storage.trainings import DueTraining
 from service.telemetry.logging import get_logger
 from service.telemetry.metrics import Metrics
@@ -102,9 +103,12 @@ class Components:
     async def start(self) -> None:
         """Learn the time, unlock the vault, mend due times that an earlier process left, and start the loops.
 
-        The database is migrated already. Raises ConfigurationError if the master key is not the database's.
+        The database is migrated already. Raises ConfigurationError if the master key is not the database's, or if the
+        database is part of a move.
         """
         await self.heartbeat.start()
+        # Once more: a move that began since the migration sees the beat, or is seen here.
+        await self.database.run(refuse_if_moved)
         await self.keyring.unlock(self.database, self.clock)
         moved = await self.trainings.poller.pull_in()
         if moved:

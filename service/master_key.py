@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from contextlib import suppress
+from pathlib import Path
 
 from service.domain.errors import ConfigurationError
 from service.settings import Settings
@@ -19,6 +20,11 @@ def vault_of(settings: Settings, rng: random.Random) -> Vault:
     """Locked; `Keyring.unlock` opens it."""
     previous = settings.previous_master_key
     return Vault(_master_key(settings, rng), rng, previous.get_secret_value() if previous else None)
+
+
+def beside(database: Path) -> Path:
+    """Where the master key of a SQLite database is, unless it is given."""
+    return database.with_name(database.name + ".master-key")
 
 
 def _master_key(settings: Settings, rng: random.Random) -> str:
@@ -36,7 +42,7 @@ def _master_key(settings: Settings, rng: random.Random) -> str:
         raise ConfigurationError(
             "GATEWAY_MASTER_KEY is needed on PostgreSQL: make one with `photogpt-webhooks keygen`."
         )
-    path = database.with_name(database.name + ".master-key")
+    path = beside(database)
     try:
         with suppress(FileExistsError):
             # Exclusive and private from its first byte on.

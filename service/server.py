@@ -22,6 +22,7 @@ from service.domain.errors import ConfigurationError
 from service.listener.protocol import Protocol
 from service.scheduler import Ticker, tick_seconds
 from service.settings import Settings
+from service.storage.lock import alone
 from service.telemetry.logging import get_logger
 
 if TYPE_CHECKING:
@@ -40,8 +41,9 @@ class _Listener(uvicorn.Server):
 
 
 def serve(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT. Raises ConfigurationError before anything listens if it can't."""
-    uvloop.run(_serve(settings))
+    """Run until SIGTERM or SIGINT. Raises ConfigurationError or DatabaseInUse before anything listens if it can't."""
+    with alone(settings.sqlite_path, "`photogpt-webhooks serve`"):
+        uvloop.run(_serve(settings))
 
 
 async def _serve(settings: Settings) -> None:

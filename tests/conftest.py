@@ -28,6 +28,7 @@ _CAMPAIGN = {
     "--raw-requests": (1500, "connections with broken, cut off and endless HTTP"),
     "--unknown-keys": (1000, "PhotoGPT keys that nobody knows, all at once"),
     "--bad-receivers": (10, "receivers of each bad kind at once"),
+    "--moved": (1200, "trainings in a SQLite file that is moved to PostgreSQL"),
     "--inputs": (500, "requests that schemathesis makes up, in each mode"),
 }
 

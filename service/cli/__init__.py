@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from service.cli import client, deliveries, demo, endpoints, gateway, keys, listen, simulate
+from service.cli import client, deliveries, demo, endpoints, gateway, keys, listen, move, simulate
 from service.cli.terminal import CommandFailed, complain
 from service.domain.errors import ConfigurationError, GatewayError
 
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 gateway.register(app)
 keys.register(app)
+move.register(app)
 client.register(app)
 app.add_typer(deliveries.app)
 app.add_typer(endpoints.app)

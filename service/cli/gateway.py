@@ -15,6 +15,7 @@ import typer
 import yaml
 
 from service.cli.keys import secret_values, under_previous_key
+from service.cli.move import part_of_a_move
 from service.cli.terminal import CommandFailed, err, out, warn
 from service.domain.errors import ConfigurationError, GatewayError, StorageUnavailable, UpstreamRefused
 from service.domain.secret import Secret
@@ -125,15 +126,17 @@ def _shown(variable: str, value: Any) -> str:
 
 async def _migrate(settings: Settings) -> tuple[str | None, str | None]:
     from service.storage.database import Database
+    from service.storage.lock import alone
     from service.storage.migrations import migrate as upgrade
 
-    database = Database(settings.database_url)
-    try:
-        return await upgrade(database)
-    except StorageUnavailable as unavailable:
-        raise CommandFailed(f"DATABASE_URL: {unavailable.__cause__}") from unavailable
-    finally:
-        await database.close()
+    with alone(settings.sqlite_path, "`photogpt-webhooks migrate`"):
+        database = Database(settings.database_url)
+        try:
+            return await upgrade(database)
+        except StorageUnavailable as unavailable:
+            raise CommandFailed(f"DATABASE_URL: {unavailable.__cause__}") from unavailable
+        finally:
+            await database.close()
 
 
 async def _examine(settings: Settings, *, ask_upstream: bool) -> list[str]:
@@ -151,6 +154,7 @@ async def _examine(settings: Settings, *, ask_upstream: bool) -> list[str]:
     except StorageUnavailable as unavailable:
         findings.append(f"DATABASE_URL: the database does not take a transaction: {unavailable.__cause__}")
     else:
+        findings += await part_of_a_move(components)
         findings += await under_previous_key(components)
     key = settings.photogpt_api_key
     if ask_upstream and key is not None:

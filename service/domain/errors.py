@@ -13,6 +13,8 @@ GatewayError
 ├── UpstreamRefused            PhotoGPT said no; its status and message are kept
 ├── UpstreamUnreachable        PhotoGPT was not reached: nothing was triggered
 ├── StorageUnavailable         the database can't be written or read now
+├── DatabaseInUse              another process has the SQLite file
+├── MoveFailed                 what is in one database can't be brought to another
 ├── ShuttingDown               this process ends and starts nothing new
 └── ConfigurationError         a setting is wrong; the message names it and the remedy
 """
@@ -119,6 +121,14 @@ class UpstreamUnreachable(GatewayError):
 
 class StorageUnavailable(GatewayError):
     code = "storage_unavailable"
+
+
+class DatabaseInUse(GatewayError):
+    code = "database_in_use"
+
+
+class MoveFailed(GatewayError):
+    code = "move_failed"
 
 
 class ShuttingDown(GatewayError):

@@ -17,6 +17,7 @@ RECOVERY = "rec"
 DELIVERY = "dlv"
 ATTEMPT = "att"
 TENANT = "ten"
+MOVE = "mov"
 
 
 def first_id(prefix: str, at: datetime) -> str:

@@ -156,7 +156,7 @@ async def test_a_key_that_another_replica_gives_back_while_it_is_in_the_way_is_t
     postgres: Database, postgres_url: str
 ) -> None:
     await store(postgres, an_idempotency_key(training="trn_1"))
-    given_back = []
+    given_back: list[None] = []
 
     def work(unit: UnitOfWork) -> object:
         def give_back(_connection: object, _name: str, _context: object) -> None:

@@ -30,6 +30,7 @@ TABLES = {
     "heartbeats",
     "idempotency_keys",
     "keysets",
+    "moves",
     "recoveries",
     "tenants",
     "trainings",
