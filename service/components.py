@@ -24,6 +24,8 @@ from service.storage.database import Database
 from service.storage.due_delivery import DueDelivery
 from service.storage.migrations import migrate
 from service.storage.moves import refuse_if_moved
+from service.storage.queues import DueQueue
+from service.storage.sweeps import DueSweep
 from service.storage.trainings import DueTraining
 from service.telemetry.logging import get_logger
 from service.telemetry.metrics import Metrics
@@ -31,6 +33,8 @@ from service.tenancy import Tenancy
 from service.trainings.cancellation import Cancellation
 from service.trainings.intake import Intake
 from service.trainings.poller import Poller
+from service.trainings.sightings import Sightings
+from service.trainings.starter import Starter
 from service.waiters import Waiters
 from service.webhooks.dispatcher import Dispatcher
 from service.webhooks.endpoints import Endpoints
@@ -51,6 +55,8 @@ class FirstHalf:
     intake: Intake
     cancellation: Cancellation
     poller: Poller
+    sightings: Sightings
+    starter: Starter
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +71,8 @@ class SecondHalf:
 
 @dataclass(frozen=True, slots=True)
 class Loops:
-    polls: ClaimLoop[DueTraining]
+    polls: ClaimLoop[DueTraining | DueSweep]
+    starts: ClaimLoop[DueQueue]
     deliveries: ClaimLoop[DueDelivery]
     recoveries: ClaimLoop[str]
     pruning: ClaimLoop[datetime]
@@ -73,7 +80,7 @@ class Loops:
     calls: ClaimLoop[None]
 
     def __iter__(self) -> Iterator[ClaimLoop[Any]]:
-        return iter((self.polls, self.deliveries, self.recoveries, self.pruning, self.erasure, self.calls))
+        return iter((self.polls, self.starts, self.deliveries, self.recoveries, self.pruning, self.erasure, self.calls))
 
     def of(self, role: str) -> tuple[ClaimLoop[Any], ...]:
         """Those that run in a process of this role: each counts its own calls, and workers do all else."""
@@ -113,6 +120,8 @@ class Components:
         moved = await self.trainings.poller.pull_in()
         if moved:
             _log.info("polls_pulled_in", trainings=moved)
+        await self.trainings.starter.pull_in()
+        self.database.share_news()
         for loop in self.loops.of(self.settings.role):
             loop.start()
             loop.wake()
@@ -123,6 +132,7 @@ class Components:
         self.waiters.close()
         await asyncio.gather(
             self.trainings.intake.drain(DRAIN_SECONDS),
+            self.trainings.sightings.drain(DRAIN_SECONDS),
             *(loop.stop(DRAIN_SECONDS) for loop in self.loops.of(self.settings.role)),
         )
         await self.heartbeat.stop()

@@ -167,8 +167,8 @@ BUGS = (
     Bug(
         "a 429 makes nobody wait",
         "service/trainings/poller.py",
-        "            if isinstance(seen, Throttled):\n                unit",
-        "            if False:\n                unit",
+        "            if isinstance(seen, Throttled):\n                pause_key",
+        "            if False:\n                pause_key",
         ("tests/trainings/test_manners.py",),
     ),
     Bug(
@@ -206,6 +206,34 @@ BUGS = (
         "        return await self._admission.check(caller.tenant_id, ask)\n",
         "        return None\n",
         ("tests/api/test_unknown_keys.py",),
+    ),
+    Bug(
+        "a list is believed about what is overdue",
+        "service/domain/sweep.py",
+        "not (overdue or watch.suspended or watch.not_found_count)",
+        "not (watch.suspended or watch.not_found_count)",
+        ("tests/domain/test_sweep.py", "tests/trainings/test_sweeps.py"),
+    ),
+    Bug(
+        "others poll a key while its list is read",
+        "service/storage/sweeps.py",
+        ".values(polls_paused_until=until, sweep_after=",
+        ".values(sweep_after=",
+        ("tests/storage/test_sweeps.py", "tests/trainings/test_sweeps.py"),
+    ),
+    Bug(
+        "a sweep is recorded whoever holds the row by now",
+        "service/storage/sweeps.py",
+        "tuple_(col(Training.id), col(Training.fence)).in_([(training.id, training.fence) for training in trainings])",
+        "col(Training.id).in_([training.id for training in trainings])",
+        ("tests/storage/test_sweeps.py",),
+    ),
+    Bug(
+        "what was asked before the trigger counts as seen after it",
+        "service/domain/sighting.py",
+        "return since < began and ",
+        "return ",
+        ("tests/domain/test_sighting.py", "tests/api/test_sightings.py"),
     ),
     Bug(
         "what is sealed opens for another owner",

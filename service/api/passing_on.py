@@ -7,7 +7,7 @@ the only way left to say so.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from starlette.responses import Response
@@ -58,6 +58,27 @@ def cut(scope: Scope) -> None:
         passing.cut()
 
 
+class Witness:
+    """Keeps what passes, up to `most_bytes`, and tells of it when all has: its content coding, and its chunks."""
+
+    def __init__(self, most_bytes: int, tell: Callable[[str, list[bytes]], None]) -> None:
+        self._left = most_bytes
+        self._tell = tell
+        self._chunks: list[bytes] = []
+
+    def sees(self, chunk: bytes) -> None:
+        self._left -= len(chunk)
+        if self._left >= 0:
+            self._chunks.append(chunk)
+        else:
+            self._chunks.clear()
+
+    def has_seen_all(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        codings = [value.decode("latin-1") for name, value in headers if name.lower() == b"content-encoding"]
+        if self._left >= 0:
+            self._tell(", ".join(codings), self._chunks)
+
+
 class _Unfinished(Exception):
     """The caller's body will not come, or not as it may be."""
 
@@ -65,8 +86,9 @@ class _Unfinished(Exception):
 class PassedOn(Response):
     """What PhotoGPT answers to this request."""
 
-    def __init__(self, proxy: Proxy, key: Secret, target: Target) -> None:
+    def __init__(self, proxy: Proxy, key: Secret, target: Target, witness: Witness | None = None) -> None:
         super().__init__()
+        self._witness = witness
         self._proxy = proxy
         self._key = key
         self._target = target
@@ -116,6 +138,7 @@ class PassedOn(Response):
 
     async def _hand_on(self, answer: Stream, scope: Scope, send: Send) -> None:
         most = self._proxy.limits.most_bytes
+        witness = self._witness if answer.status == 200 else None
         try:
             await begin(scope, send, answer.status, answer_headers(answer.headers, answer.status))
             async for chunk in answer.chunks():
@@ -125,7 +148,11 @@ class PassedOn(Response):
                     cut(scope)
                     return
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                if witness is not None:
+                    witness.sees(chunk)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
+            if witness is not None:
+                witness.has_seen_all(answer.headers)
         except StreamBroken as broken:
             _log.warning("answer_cut_off", path=self._shown, reason=str(broken))
             cut(scope)

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse
 
 from service.api.body import PHOTOGPT
 from service.api.dependencies import Authenticated, Parts, idempotency_key_of
-from service.api.passing_on import PassedOn, begin
+from service.api.passing_on import PassedOn, Witness, begin
 from service.api.problems import problem, upstream_unreachable
 from service.components import Components
 from service.domain.errors import InvalidRequest, NotFound, UpstreamRefused
@@ -21,6 +21,7 @@ from service.domain.reply import Reply
 from service.photogpt.passing import EVERY_METHOD, is_train
 from service.tenancy import Caller
 from service.trainings.request import CallbackRequest, Outcome, OutcomeKind, TrainRequest
+from service.trainings.sightings import MOST_BYTES, MOST_BYTES_OF_LIST, Sighting
 
 router = APIRouter()
 
@@ -47,7 +48,7 @@ async def photogpt(request: Request, parts: Parts, caller: Authenticated) -> Res
     if parts.settings.mode == "gateway":
         # Keys are made up faster than PhotoGPT can refuse them. A sidecar lets PhotoGPT itself say so.
         await parts.tenancy.admit(caller)
-    return PassedOn(parts.proxy, caller.key, target)
+    return PassedOn(parts.proxy, caller.key, target, _witness(parts, caller, request.method, target.path))
 
 
 def _not_meant(request: Request) -> Response | None:
@@ -91,6 +92,20 @@ async def _train(request: Request, parts: Components, caller: Caller, model_id: 
     if outcome.replayed:
         response.headers["idempotent-replayed"] = "true"
     return response
+
+
+def _witness(parts: Components, caller: Caller, method: str, path: tuple[str, ...]) -> Witness | None:
+    """For an answer that tells of models, and so of trainings that may be watched."""
+    if path[0] != "models" or len(path) > 2 or method not in ("GET", "DELETE"):
+        return None
+    began = parts.clock.now()
+    model_id, deletes = path[1] if len(path) == 2 else None, method == "DELETE"
+
+    def tell(coding: str, chunks: list[bytes]) -> None:
+        sighting = Sighting(caller.tenant_id, began, model_id, deletes, coding, chunks)
+        parts.trainings.sightings.notice(sighting)
+
+    return Witness(MOST_BYTES_OF_LIST if model_id is None else MOST_BYTES, tell)
 
 
 def _callback(request: Request) -> CallbackRequest | None:

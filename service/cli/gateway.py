@@ -134,7 +134,7 @@ async def _migrate(settings: Settings) -> tuple[str | None, str | None]:
         try:
             return await upgrade(database)
         except StorageUnavailable as unavailable:
-            raise CommandFailed(f"DATABASE_URL: {unavailable.__cause__}") from unavailable
+            raise CommandFailed(f"DATABASE_URL: {unavailable.__cause__ or unavailable}") from unavailable
         finally:
             await database.close()
 

@@ -79,15 +79,17 @@ class Outbound:
         kept = KEEP_ALIVE_SECONDS if keep_alive else None
         self._engine = Engine(tls=tls, names=lookup or Lookup(), guard=guard, proxy=proxy, keep_alive=kept)
 
-    async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes = b"") -> Answer:
-        """One exchange. Raises NoAnswer; any status code is an answer."""
+    async def send(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes = b"", *, body_limit: int | None = None
+    ) -> Answer:
+        """One exchange. Raises NoAnswer; any status code is an answer. `body_limit`: of this one."""
         started = self._clock.monotonic()
         passage = Passage(on_sent=self._sent)
         headers = {"accept-encoding": "identity", **headers}
         try:
             async with asyncio.timeout(self._timeout):
                 response = await self._engine.begin(passage, method, url, headers, body or None, _NO_TIMEOUT)
-                received, complete = await self._read(response, passage)
+                received, complete = await self._read(response, passage, body_limit or self._body_limit)
         except FAILURES as error:
             # Not `from error`: aiohttp's repeat URL and headers, and with them tokens and keys, in a traceback.
             error_class = error_class_of(error, passage)
@@ -104,14 +106,14 @@ class Outbound:
     async def close(self) -> None:
         await self._engine.close()
 
-    async def _read(self, response: aiohttp.ClientResponse, passage: Passage) -> tuple[bytes, bool]:
+    async def _read(self, response: aiohttp.ClientResponse, passage: Passage, limit: int) -> tuple[bytes, bool]:
         """The first bytes of the body, never inflated, and whether that was all."""
         received = bytearray()
         try:
             async for chunk in response.content.iter_any():
                 received += chunk
-                if len(received) > self._body_limit:
-                    return bytes(received[: self._body_limit]), False
+                if len(received) > limit:
+                    return bytes(received[:limit]), False
         except aiohttp.ClientError:
             passage.broken_off()
             raise

@@ -8,6 +8,7 @@ what does not have the documented shape says nothing about the model, and decide
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -67,9 +68,18 @@ TriggerResult = Confirmed | Refused | NotReached | Unclear
 
 def model_reading(answer: Answer, model_id: str, now: datetime) -> Seen:
     """What `GET /models/{id}` says."""
-    envelope = _envelope(answer)
-    if answer.status_code == 200:
-        return _model(envelope, model_id)
+    if answer.status_code != 200:
+        return reading_failed(answer, now)
+    envelope = envelope_of(answer)
+    if envelope is None or outcome_of(envelope) != "OK":
+        return Unreadable("not_an_ok_envelope", outage=envelope is None)
+    result = envelope.get("result")
+    return observation_of(result, model_id) if isinstance(result, dict) else Unreadable("result_is_no_object")
+
+
+def reading_failed(answer: Answer, now: datetime) -> ModelNotFound | KeyRefused | Throttled | Unreadable:
+    """What an answer to any reading says that is not a 200."""
+    envelope = envelope_of(answer)
     if answer.status_code in (401, 403) and envelope is not None:
         return KeyRefused()
     if answer.status_code == 404 and envelope is not None:
@@ -83,9 +93,9 @@ def model_reading(answer: Answer, model_id: str, now: datetime) -> Seen:
 
 def reading_refused(answer: Answer, now: datetime) -> Refused | None:
     """PhotoGPT's refusal of a reading, for a caller who waits; None when it is none, or not PhotoGPT's own."""
-    code, envelope = answer.status_code, _envelope(answer)
+    code, envelope = answer.status_code, envelope_of(answer)
     if code == 200:
-        return Refused(422, refusal_message(answer), reply=_reply(answer)) if _outcome(envelope) == "NOK" else None
+        return Refused(422, refusal_message(answer), reply=_reply(answer)) if outcome_of(envelope) == "NOK" else None
     if code in _RELAYED or (code in _RELAYED_IN_ENVELOPE and envelope is not None):
         retry_after = parse_retry_after(answer.headers.get("retry-after"), now)
         return Refused(code, refusal_message(answer), retry_after, _reply(answer))
@@ -96,12 +106,12 @@ def says_ok(answer: Answer) -> bool:
     """Whether a reading of anything succeeded; of an answer too long to be read whole only the HTTP status is known."""
     if answer.status_code != 200:
         return False
-    return not answer.complete or _outcome(_envelope(answer)) == "OK"
+    return not answer.complete or outcome_of(envelope_of(answer)) == "OK"
 
 
 def trigger_result(answer: Answer, now: datetime) -> TriggerResult:
     """What `GET /models/{id}/train` says; the list of certain and unclear outcomes is DESIGN 5."""
-    code, envelope = answer.status_code, _envelope(answer)
+    code, envelope = answer.status_code, envelope_of(answer)
     if 200 <= code < 300:
         return _success(answer, envelope)
     if code == 403 and envelope is None:
@@ -114,7 +124,7 @@ def trigger_result(answer: Answer, now: datetime) -> TriggerResult:
 
 def refusal_message(answer: Answer) -> str:
     """PhotoGPT's own words, bounded; empty when it said nothing readable."""
-    envelope = _envelope(answer) or {}
+    envelope = envelope_of(answer) or {}
     for name in ("message", "err"):
         text = envelope.get(name)
         if isinstance(text, str) and (said := clean_text(text, _LONGEST_MESSAGE)):
@@ -128,7 +138,7 @@ def clean_text(text: str, limit: int) -> str:
 
 
 def _success(answer: Answer, envelope: dict[str, Any] | None) -> TriggerResult:
-    outcome = _outcome(envelope)
+    outcome = outcome_of(envelope)
     if outcome == "OK":
         return Confirmed(_reply(answer))
     if outcome == "NOK":
@@ -136,12 +146,8 @@ def _success(answer: Answer, envelope: dict[str, Any] | None) -> TriggerResult:
     return Unclear(f"http_{answer.status_code}_without_envelope")
 
 
-def _model(envelope: dict[str, Any] | None, model_id: str) -> Observation | Unreadable:
-    if envelope is None or _outcome(envelope) != "OK":
-        return Unreadable("not_an_ok_envelope", outage=envelope is None)
-    result = envelope.get("result")
-    if not isinstance(result, dict):
-        return Unreadable("result_is_no_object")
+def observation_of(result: dict[str, Any], model_id: str) -> Observation | Unreadable:
+    """One model as it stands in an answer."""
     if result.get("id", model_id) != model_id:
         return Unreadable("foreign_model_id")
     # PhotoGPT's own samples treat an absent status as an empty string (docs/training).
@@ -164,11 +170,11 @@ def _reply(answer: Answer) -> Reply | None:
     return Reply(answer.status_code, tuple(answer_headers(answer.raw_headers, answer.status_code)), answer.body)
 
 
-def _outcome(envelope: dict[str, Any] | None) -> str:
+def outcome_of(envelope: Mapping[str, Any] | None) -> str:
     return str((envelope or {}).get("status", "")).upper()
 
 
-def _envelope(answer: Answer) -> dict[str, Any] | None:
+def envelope_of(answer: Answer) -> dict[str, Any] | None:
     """The JSON object in the body, or None for anything else."""
     if not answer.complete:
         return None

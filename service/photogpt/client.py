@@ -23,9 +23,12 @@ from service.photogpt.answers import (
     says_ok,
     trigger_result,
 )
+from service.photogpt.listing import Listed, listing
 
 # Cloudflare refuses some libraries' default agents with its error 1010 (photogpt-facts 1).
 _USER_AGENT = "photogpt-webhooks/0.1"
+# A list of some 20,000 models.
+_LONGEST_LIST = 4 * 1024**2
 _MASK = "***"
 # So many characters of a key are a part of it, and no coincidence.
 _TELLING = 4
@@ -51,6 +54,16 @@ class PhotoGPT:
         self._on_call(CallKind.POLL)
         seen, _ = await self._read_model(key, model_id)
         return seen
+
+    async def models(self, key: Secret) -> Listed:
+        """What all models of the key say now, in one call; whatever goes wrong is a value."""
+        self._on_call(CallKind.SWEEP)
+        url = f"{self._base_url}/models"
+        try:
+            answer = await self._reads.send("GET", url, _headers(key), body_limit=_LONGEST_LIST)
+        except NoAnswer as failure:
+            return Unreadable(str(failure), outage=True)
+        return listing(answer, self._clock.now())
 
     async def baseline(self, key: Secret, model_id: str) -> Observation:
         """The model before it is triggered, which also shows that key and model are good.

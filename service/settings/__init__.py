@@ -138,6 +138,12 @@ class Settings(BaseSettings):
     lease: Seconds = _variable("GATEWAY_LEASE", 60.0, "Seconds a worker holds a claimed row.")
     overdue_after: Seconds = _variable("GATEWAY_OVERDUE_AFTER", 2100.0, "Seconds until a training counts as overdue.")
     expire_after: Seconds = _variable("GATEWAY_EXPIRE_AFTER", 86400.0, "Seconds until a watch is given up.")
+    queue_pause: Seconds = _variable(
+        "GATEWAY_QUEUE_PAUSE", 60.0, "Seconds between two tries of a key to start what waits in its queue, at least."
+    )
+    queue_expire_after: Seconds = _variable(
+        "GATEWAY_QUEUE_EXPIRE_AFTER", 86400.0, "Seconds that a training waits in its queue at most."
+    )
     retry_schedule: Annotated[tuple[float, ...], NoDecode, BeforeValidator(_seconds_list)] = _variable(
         "GATEWAY_RETRY_SCHEDULE", _DEFAULT_SCHEDULE, "Seconds before each attempt of a delivery.", validate_default=True
     )
@@ -182,6 +188,7 @@ class Settings(BaseSettings):
     polls_per_key: int = _variable(
         "GATEWAY_POLLS_PER_KEY", 4, "Polls of one process under way at once for one PhotoGPT key.", ge=1, le=4096
     )
+    sweep: bool = _variable("GATEWAY_SWEEP", True, "Whether one GET /models polls all models of a key.")  # noqa: FBT003
     crash_at: str | None = _variable(
         "GATEWAY_CRASH_AT",
         None,

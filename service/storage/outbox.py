@@ -27,14 +27,21 @@ from service.storage.tables import Attempt, Callback, Delivery, Event, Tenant, W
 
 @dataclass(slots=True)
 class News:
-    """What a transaction has put into the outbox: whether there is something to send, and whose events are new.
+    """What transactions have put into the outbox: whether there is something to send, and whose events are new.
 
-    `ended_after`: how long each training that it ended had been watched.
+    `all_tenants`: anybody's may be, since nobody knows. `ended_after`: how long each training that they ended had been
+    watched, which is nobody else's news.
     """
 
     to_send: bool = False
     tenants: set[str] = field(default_factory=set)
     ended_after: list[timedelta] = field(default_factory=list)
+    all_tenants: bool = False
+
+    def add(self, other: News) -> None:
+        self.to_send = self.to_send or other.to_send
+        self.tenants |= other.tenants
+        self.all_tenants = self.all_tenants or other.all_tenants
 
 
 _NO_LIMITS = SendLimits()

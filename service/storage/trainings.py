@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
+from typing import Any
 
 from sqlalchemy import and_, bindparam, exists, or_
 from sqlmodel import Session, col, func, select, update
@@ -20,15 +21,19 @@ from service.storage.tables import Callback, Tenant, Training
 
 @dataclass(frozen=True, slots=True)
 class DueTraining:
-    """A claimed training: what a worker needs to poll it, and the fence under which it may record the result."""
+    """A claimed training: what a worker needs to poll it, and the fence under which it may record the result.
+
+    `to_confirm`: it is polled sooner than usual, since something else has told of it.
+    """
 
     id: str
     tenant_id: str
     model_id: str
     fence: int
     watch: Watch
-    created_at: datetime
     sealed_key: bytes | None
+    last_polled_at: datetime | None = None
+    to_confirm: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,18 +124,7 @@ class Trainings:
         tenants = {row.tenant_id for row in claimed}
         found = self._session.exec(select(Tenant.id, Tenant.sealed_key).where(col(Tenant.id).in_(tenants)))
         keys = dict(found.all())
-        return [
-            DueTraining(
-                id=row.id,
-                tenant_id=row.tenant_id,
-                model_id=row.model_id,
-                fence=row.fence,
-                watch=watch_of(row),
-                created_at=row.created_at,
-                sealed_key=keys.get(row.tenant_id),
-            )
-            for row in claimed
-        ]
+        return [due_training(row, keys.get(row.tenant_id)) for row in claimed]
 
     def oldest_due(self) -> datetime | None:
         """When the row that waits longest became due, or the next one will."""
@@ -156,7 +150,7 @@ class Trainings:
         due_at: datetime | None,
         new_events: int,
         now: datetime,
-        changes: Mapping[str, datetime],
+        changes: Mapping[str, Any],
     ) -> Training | None:
         """Store `watch` if nobody has claimed, ended or changed the training since `fence`; None if somebody has."""
         ended = watch.status in TERMINAL
@@ -173,6 +167,7 @@ class Trainings:
                 key_refused_count=watch.key_refused_count,
                 readings=watch.readings,
                 expiring=watch.expiring,
+                to_confirm=False,
                 failure_code=watch.failure.code if watch.failure else None,
                 failure_message=watch.failure.message if watch.failure else None,
                 sequence=col(Training.sequence) + new_events,
@@ -236,12 +231,31 @@ class Trainings:
 _polled = col(Training.last_polled_at)
 _CLAIM = Claim(
     Training,
-    # However a row came to be due, its model is not read too soon again, unless the wall clock was put back since.
-    or_(_polled.is_(None), _polled <= bindparam("polled_before"), _polled > bindparam("polled_after")),
+    # However a row came to be due, its model is not read too soon again, unless the wall clock was put back since, or
+    # there is something to confirm.
+    or_(
+        _polled.is_(None),
+        _polled <= bindparam("polled_before"),
+        _polled > bindparam("polled_after"),
+        col(Training.to_confirm),
+    ),
     ~exists().where(and_(col(Tenant.id) == Training.tenant_id, col(Tenant.polls_paused_until) > bindparam("now"))),
     col(Training.tenant_id).not_in(bindparam("full", expanding=True)),
     chosen_by=[Training.tenant_id],
 )
+
+
+def due_training(row: Training, sealed_key: bytes | None) -> DueTraining:
+    return DueTraining(
+        id=row.id,
+        tenant_id=row.tenant_id,
+        model_id=row.model_id,
+        fence=row.fence,
+        watch=watch_of(row),
+        sealed_key=sealed_key,
+        last_polled_at=row.last_polled_at,
+        to_confirm=row.to_confirm,
+    )
 
 
 def watch_of(row: Training) -> Watch:
@@ -254,7 +268,7 @@ def watch_of(row: Training) -> Watch:
         failure = Failure(row.failure_code, row.failure_message or "")
     return Watch(
         status=Status(row.status),
-        since=row.triggered_at or row.created_at,
+        since=row.triggered_at or row.submitted_at or row.created_at,
         baseline=baseline,
         raw_status=row.upstream_status,
         left_baseline=row.left_baseline,

@@ -68,14 +68,14 @@ def stored(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def rows(where: Path | str, query: str) -> list[Row]:
-    """Of the SQLite file, or of the PostgreSQL database with that URL."""
+    """`where`: SQLite's file, or PostgreSQL's URL."""
     if isinstance(where, str):
-        return in_another_thread(lambda: _fetched(where, query), patience=60)
+        return in_another_thread(lambda: _rows_of_postgres(where, query))
     with stored(where) as connection:
         return [dict(row) for row in connection.execute(query)]
 
 
-async def _fetched(url: str, query: str) -> list[Row]:
+async def _rows_of_postgres(url: str, query: str) -> list[Row]:
     connection = await asyncpg.connect(url)
     try:
         return [dict(row) for row in await connection.fetch(query)]
@@ -86,14 +86,14 @@ async def _fetched(url: str, query: str) -> list[Row]:
 def wait_for_the_end(stack: Stack, timeout: float = 180) -> None:
     """Until every training has ended and every webhook is settled."""
     wait_until_sync(
-        lambda: next(iter(rows(stack.stored_in, _UNFINISHED)[0].values())) == 0,
+        lambda: next(iter(rows(stack.where, _UNFINISHED)[0].values())) == 0,
         what="every training and delivery to end",
         timeout=timeout,
     )
 
 
 def gather(stack: Stack, acknowledged: Mapping[str, str]) -> History:
-    where = stack.stored_in
+    where = stack.where
     trigger_calls = stack.calls(r"/models/[^/]+/train")
     trainings = rows(where, "SELECT * FROM trainings")
     mine = {training["id"] for training in trainings}

@@ -92,7 +92,7 @@ def test_an_upload_of_20_mb_streams(played: tuple[Stack, PlayedPhotoGPT]) -> Non
 def test_a_download_of_200_mb_streams(played: tuple[Stack, PlayedPhotoGPT]) -> None:
     stack, photogpt = played
     memory, digest, expected = Memory(stack), hashlib.sha256(), hashlib.sha256()
-    with stack.api.stream("GET", "/api/videos/long") as answer:
+    with stack.api.stream("GET", "/api/models/long") as answer:
         assert answer.headers["content-length"] == str(len(PIECE) * LONG_PIECES)
         for number, chunk in enumerate(answer.iter_raw()):
             if number == 0:
@@ -157,11 +157,11 @@ def test_redirects_and_compression_pass_untouched(played: tuple[Stack, PlayedPho
     stack, photogpt = played
     moved = stack.api.get("/api/videos/moved", follow_redirects=False)
     assert (moved.status_code, moved.headers["location"]) == (307, "http://127.0.0.1:1/elsewhere")
-    with stack.api.stream("GET", "/api/videos/zipped") as answer:
+    with stack.api.stream("GET", "/api/models/zipped") as answer:
         assert b"".join(answer.iter_raw()) == ZIPPED
         assert (answer.headers["content-encoding"], answer.headers["etag"]) == ("gzip", '"e"')
         assert answer.headers.get_list("date") == [DATE]
-    assert [request for request, _ in photogpt.requests] == ["GET /api/videos/moved", "GET /api/videos/zipped"]
+    assert [request for request, _ in photogpt.requests] == ["GET /api/videos/moved", "GET /api/models/zipped"]
 
 
 def test_no_header_of_ours_or_of_the_way_goes_out(played: tuple[Stack, PlayedPhotoGPT]) -> None:

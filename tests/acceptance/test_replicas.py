@@ -70,7 +70,7 @@ async def test_killed_one_after_the_other_they_lose_nothing_and_do_nothing_twice
                 replica.kill()
                 replica.spawn()
         figures = judge_the_end(stack, load.acknowledged, crashes=kills)
-        expected = [event["id"] for event in rows(stack.stored_in, "SELECT id FROM events ORDER BY position")]
+        expected = [event["id"] for event in rows(stack.where, "SELECT id FROM events ORDER BY position")]
         wait_until_sync(
             lambda: min(len(of_pages.seen), len(of_stream.seen)) >= len(expected), what="the readers to have all"
         )
@@ -140,7 +140,7 @@ async def test_what_a_frozen_replica_says_after_two_leases_is_dropped(stack: Sta
     # Each late result may have been a success at the receiver.
     figures = judge_the_end(stack, acknowledged, crashes=freezes)
 
-    assert len(rows(stack.stored_in, "SELECT id FROM events WHERE terminal")) == len(acknowledged)
+    assert len(rows(stack.where, "SELECT id FROM events WHERE terminal")) == len(acknowledged)
     assert late >= freezes, "hardly any was late"
     say(f"{freezes} freezes: {figures}; all of {late} late results dropped")
 
@@ -184,7 +184,7 @@ def dropped_later(stack: Stack, holder: Replica, other: Replica, held: str, says
     """`other` comes back and does what is `held`; only then, and after two leases, `holder` does, and drops it all."""
     frozen_at = time.monotonic()
     # What this machine was too slow for has ended before the freeze.
-    late = [row["id"] for row in rows(stack.stored_in, held)]
+    late = [row["id"] for row in rows(stack.where, held)]
     other.thaw()
     wait_for_the_end(stack)
     time.sleep(max(0.0, 2 * float(FAST["GATEWAY_LEASE"]) - (time.monotonic() - frozen_at)))
@@ -223,7 +223,7 @@ async def test_a_stream_at_one_replica_hears_of_what_another_did(stack: Stack) -
         training_id = accepted(stack, api, model)
         # Started, and ready.
         wait_until_sync(lambda: len(reader.seen) == 2, what="both events on the stream", timeout=30)
-    events = rows(stack.stored_in, "SELECT id, training_id, type FROM events ORDER BY position")
+    events = rows(stack.where, "SELECT id, training_id, type FROM events ORDER BY position")
     assert [event["id"] for event in events] == reader.seen
     assert [(event["training_id"], event["type"]) for event in events] == [
         (training_id, "training.started"),
@@ -239,7 +239,7 @@ async def test_each_has_its_share_of_the_polls_and_none_is_polled_twice(stack: S
     for model in models:
         accepted(stack, replicas.all[0], model)
     begun = datetime.now(UTC)
-    rows(stack.stored_in, f"UPDATE trainings SET due_at = '{begun.isoformat()}' RETURNING id")
+    rows(stack.where, f"UPDATE trainings SET due_at = '{begun.isoformat()}' RETURNING id")
     wait_until_sync(lambda: len(replicas.said("polled")) >= len(models), what="all to be polled", timeout=60)
 
     found = readings(stack)

@@ -59,7 +59,7 @@ async def test_trainings_with_one_two_and_three_replicas(stack: Stack, campaign:
     trained = len(_AT_ONCE) * number
     assert sum(stack.triggers().values()) == trained
     assert all(count == 1 for count in stack.triggers().values())
-    worked = rows(stack.stored_in, "SELECT d.attempts_started, d.attempts_made, d.status FROM deliveries d")
+    worked = rows(stack.where, "SELECT d.attempts_started, d.attempts_made, d.status FROM deliveries d")
     assert worked == [{"attempts_started": 1, "attempts_made": 1, "status": "delivered"}] * trained
     assert len(stack.received("training.ready")) == trained
     assert replicas.said("poll_outdated") == replicas.said("attempt_outdated") == []

@@ -10,12 +10,13 @@ import pytest
 
 from service.app import create_health_app
 from service.claimloop import Claimed
+from service.storage.sweeps import DueSweep
 from service.storage.trainings import DueTraining
 from tests.support.gateway import Gateway, World, client
 from tests.support.outage import find_database, full_disk, lose_database
 from tests.support.waiting import wait_until
 
-LOOPS = ["poller", "dispatcher", "recoveries", "pruner", "erasure", "calls"]
+LOOPS = ["poller", "starter", "dispatcher", "recoveries", "pruner", "erasure", "calls"]
 IDLE = {"claimed_ago": 0.0, "in_flight": 0, "oldest_due_waits": 0.0, "restarts": 0}
 
 
@@ -161,7 +162,7 @@ async def test_rows_that_wait_while_nothing_is_claimed_are_told(world: World) ->
         await gateway.started()
         polls, over = gateway.components.loops.polls, asyncio.Event()
 
-        async def hangs(_limit: int) -> Claimed[DueTraining]:
+        async def hangs(_limit: int) -> Claimed[DueTraining | DueSweep]:
             await over.wait()
             return Claimed([], more=False)
 

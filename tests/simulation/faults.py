@@ -27,6 +27,8 @@ _RATES = {
     "photogpt unknown status": 0.2,
     "photogpt 404": 0.15,
     "photogpt refuses key": 0.2,
+    "list lags": 0.4,
+    "list leaves out": 0.2,
     "receiver 500": 0.3,
     "receiver 503 with retry-after": 0.2,
     "receiver 302": 0.1,
@@ -34,6 +36,7 @@ _RATES = {
     "crash at a point": 0.01,
     "caller hangs up": 0.2,
     "caller cancels": 0.1,
+    "caller looks": 0.4,
 }
 # Chance to begin at each turn of the scenario, which is some ten seconds.
 SPELLS = {

@@ -9,6 +9,7 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from typing import Any
 
 from service.crashpoints import CrashPoint, reached
 from service.domain.delivery import ErrorClass
@@ -39,7 +40,7 @@ class Line:
         self._rng = rng
         self.dead = False
 
-    async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes = b"") -> Answer:
+    async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes = b"", **_: Any) -> Answer:
         if self.dead:
             await asyncio.Event().wait()
         loop = asyncio.get_running_loop()

@@ -32,6 +32,7 @@ class Report:
     trainings: int
     webhooks: int
     crashes: int
+    sweeps: int
 
 
 def simulate(seed: int, *, shown: bool = False) -> Report:
@@ -45,6 +46,7 @@ async def _run(seed: int, loop: VirtualTimeLoop, *, shown: bool) -> Report:
     rng = random.Random(seed)
     schedule = ",".join(str(at) for at in POLL_TIMES) if seed % 2 else ""
     world = World(rng, loop, Faults(rng), POLL_SCHEDULE=schedule)
+    world.photogpt.room = rng.choice((None, None, 1, 2))
     world.own.add(_this_task())
     with watched_logs(world.judge, shown=shown):
         try:
@@ -58,7 +60,13 @@ async def _run(seed: int, loop: VirtualTimeLoop, *, shown: bool) -> Report:
             await _end_everything(world)
     _raise_first(world)
     webhooks = len({receipt.webhook_id for receipt in world.receiver.receipts})
-    return Report(seed, len(world.judge.rows("SELECT id FROM trainings")), webhooks, world.judge.excuses.crashes)
+    return Report(
+        seed,
+        len(world.judge.rows("SELECT id FROM trainings")),
+        webhooks,
+        world.judge.excuses.crashes,
+        world.judge.swept,
+    )
 
 
 def _followed_all(world: World, owners: list[Owner]) -> None:
@@ -75,6 +83,7 @@ async def _trouble(world: World, owners: list[Owner]) -> None:
         world.play(_caller(world, number))
     for owner in owners:
         world.play(owner.play())
+    world.play(_looks(world))
     while _now() < _TROUBLE_SECONDS:
         await asyncio.sleep(world.rng.uniform(1, 20))
         _raise_first(world)
@@ -98,6 +107,7 @@ async def _spell(world: World) -> None:
         world.judge.excuses.forward_jumps += 1
         world.clock.put(hours(rng.choice((0.02, 0.5, 2))))
     if faults.strikes("clock back"):
+        world.judge.excuses.back_jumps += 1
         world.clock.put(-hours(rng.choice((0.02, 0.5, 2))))
 
 
@@ -126,7 +136,8 @@ async def _ticks(world: World) -> None:
 def _seconds_to_next_due(world: World) -> float:
     """Ticks at which nothing is due would take most of a run's real time."""
     [(due,)] = world.judge.rows(
-        "SELECT min(due_at) FROM (SELECT min(due_at) AS due_at FROM trainings UNION SELECT min(due_at) FROM deliveries)"
+        "SELECT min(due_at) FROM (SELECT min(due_at) AS due_at FROM trainings UNION SELECT min(due_at) FROM deliveries"
+        " UNION SELECT min(queue_due_at) FROM tenants)"
     )
     if due is None:
         return 10.0
@@ -152,12 +163,22 @@ async def _caller(world: World, number: int) -> None:
             await asyncio.sleep(rng.uniform(1, 60))
 
 
+async def _looks(world: World) -> None:
+    """Somebody reads models through the proxy, or all of a key."""
+    while _now() < _TROUBLE_SECONDS:
+        await asyncio.sleep(world.rng.uniform(1, 30))
+        models = sorted(world.photogpt.models)
+        if models and world.faults.strikes("caller looks"):
+            key, model_id = world.rng.choice(models)
+            await world.look(key, world.rng.choice((model_id, model_id, None)))
+
+
 def _request(world: World, model_id: str, turn: int) -> TrainRequest:
     rng = world.rng
     url = f"https://{rng.choice('abc')}.example/{model_id}"
     callback = CallbackRequest(url, "/callback_url") if rng.random() < 0.9 else None
     key = f"{model_id}/{turn}" if rng.random() < 0.5 else None
-    return TrainRequest(model_id, callback, {}, key)
+    return TrainRequest(model_id, callback, {}, key, queues=rng.random() < 0.4)
 
 
 async def _ask(world: World, key: str, request: TrainRequest) -> str | None:

@@ -20,12 +20,14 @@ from service.domain.secret import Secret
 from service.domain.training import Seen
 from service.outbound.exchange import Outbound
 from service.photogpt.client import PhotoGPT as PhotoGPTClient
+from service.photogpt.listing import Listed
 from service.settings import Settings
 from service.storage.database import Database
 from service.surroundings import Surroundings, counter_of, guard_of, proxy_of
 from service.telemetry.metrics import Metrics
 from service.tenancy import Caller
 from service.trainings.request import Outcome, TrainRequest
+from service.trainings.sightings import Sighting
 from service.webhooks.sender import Message, Sender
 from tests.simulation import judge as figures
 from tests.simulation.database import Crash, Disk, Handle
@@ -157,6 +159,20 @@ class World:
     async def cancel(self, key: str, training_id: str) -> None:
         await self.ask(key, lambda parts, caller: parts.trainings.cancellation.cancel(caller, training_id))
 
+    async def look(self, key: str, model_id: str | None) -> None:
+        """A caller's look through the proxy at a model, or at all. The answer takes a while; then we have seen it."""
+        process = self.process
+        if process is None or not process.up:
+            return
+        began = self.clock.now()
+        await asyncio.sleep(self.rng.uniform(0, 1))
+        status, _, body = self.photogpt.handle(f"/api/models/{model_id}" if model_id else "/api/models", key)
+        await asyncio.sleep(self.rng.uniform(0, 1))
+        if status == 200 and process is self.process and process.up:
+            tenant_id = process.components.tenancy.identify(key).tenant_id
+            sighting = Sighting(tenant_id, began, model_id, deletes=False, coding="", chunks=[body])
+            process.components.trainings.sightings.notice(sighting)
+
     async def ask(self, key: str, what: Callable[[Components, Caller], Coroutine[Any, Any, T]]) -> T:
         """What this caller asks of the gateway. Raises ProcessEndedError, and what the gateway refuses it with."""
         process = self.process
@@ -219,6 +235,13 @@ class _Watched(PhotoGPTClient):
         finally:
             self._judge.poll_ends(key.reveal())
 
+    async def models(self, key: Secret) -> Listed:
+        self._judge.sweep_begins(key.reveal())
+        try:
+            return await super().models(key)
+        finally:
+            self._judge.poll_ends(key.reveal())
+
 
 class _WatchedSender(Sender):
     """The real sender; the judge is told of each POST, and of a success that the gateway has not heard of."""
@@ -268,6 +291,8 @@ def _settings(**changed: Any) -> Settings:
         "GATEWAY_ATTEMPT_TIMEOUT": ATTEMPT_TIMEOUT,
         "GATEWAY_OVERDUE_AFTER": 600.0,
         "GATEWAY_EXPIRE_AFTER": EXPIRE_AFTER,
+        "GATEWAY_QUEUE_PAUSE": figures.QUEUE_PAUSE,
+        "GATEWAY_QUEUE_EXPIRE_AFTER": 2 * EXPIRE_AFTER,
         "GATEWAY_RETRY_SCHEDULE": ",".join(str(step) for step in figures.SCHEDULE),
         "GATEWAY_POLLS_PER_SECOND": figures.POLLS_PER_SECOND,
         "GATEWAY_POLLS_PER_KEY": figures.POLLS_PER_KEY,

@@ -12,7 +12,6 @@ import random
 from collections.abc import AsyncIterator
 
 import pytest
-from alembic import command
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import Connection, text
 
@@ -136,9 +135,7 @@ TENANT = "ten_" + hmac.digest(_derived(OLD, b"tenant"), b"pgpt-key", hashlib.sha
 
 
 def _as_before(connection: Connection) -> None:
-    config = migrations._config()
-    config.attributes["connection"] = connection
-    command.upgrade(config, "0003")
+    migrations.upgrade(connection, "0003")
     values = {
         "id": TENANT,
         "key": _sealed_then("pgpt-key", "PhotoGPT key", TENANT),

@@ -1,30 +1,61 @@
-"""Alembic migrations, inside the package so that no image can lack them; `migrate` brings a database to the newest."""
+"""Alembic migrations, inside the package so that no image can lack them; `migrate` brings a database to the newest.
+
+The release before goes on running meanwhile, and can start again afterwards: a migration expands, and what it leaves
+behind a later one contracts. Which code may still run on a database is stored in it, beside its revision.
+"""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
 
+from service.clock import Clock, SystemClock
 from service.crashpoints import CrashPoint, reached
-from service.domain.errors import ConfigurationError
+from service.domain.errors import ConfigurationError, StorageUnavailable
 from service.storage.database import Database
+from service.storage.migrations.locks import lock_briefly, note_who_waits, was_locked, who_is_in_the_way
 from service.storage.moves import refuse_if_moved
+from service.telemetry.logging import get_logger
 
-# Any constant will do; it only has to differ from other applications' advisory locks in the same database.
-_POSTGRES_LOCK = 0x70686F746F
+_log = get_logger("migrations")
+
+# Code of this revision and of later ones may run on a database that this release has migrated. At least the release
+# before; who contracts raises it.
+OLDEST_CODE = "0006"
+
+_PATIENCE_SECONDS = 60.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 
 
-async def migrate(database: Database, *, moving: bool = False) -> tuple[str | None, str | None]:
+async def migrate(
+    database: Database, *, moving: bool = False, patience: float = _PATIENCE_SECONDS, clock: Clock | None = None
+) -> tuple[str | None, str | None]:
     """Bring `database` to the newest revision, under a lock, in one transaction. Returns (before, after).
 
-    Raises ConfigurationError for one that is part of a move, or was left by one, unless it is the move who asks.
+    One of a newer release stays as it is, if that release says that our code can run on it. Raises ConfigurationError
+    for one that is part of a move, or was left by one, unless it is the move who asks; StorageUnavailable when others
+    have kept a table locked for `patience` seconds.
     """
-    return await database.migrate(_upgrade if moving else _upgrade_unless_moved)
+    clock = clock or SystemClock()
+    until = clock.monotonic() + patience
+    pause = _FIRST_PAUSE
+    while True:
+        try:
+            return await database.migrate(partial(_migrate, moving=moving))
+        except StorageUnavailable as unavailable:
+            if not was_locked(unavailable):
+                raise
+            if clock.monotonic() + pause > until:
+                raise StorageUnavailable(await database.read(partial(who_is_in_the_way, seconds=patience))) from None
+        note_who_waits(pause)
+        await clock.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
 
 
 async def revision_of(database: Database) -> str | None:
@@ -36,24 +67,68 @@ def newest_revision() -> str | None:
     return ScriptDirectory.from_config(_config()).get_current_head()
 
 
-def _upgrade_unless_moved(connection: Connection) -> tuple[str | None, str | None]:
-    refuse_if_moved(connection)
-    return _upgrade(connection)
-
-
-def _upgrade(connection: Connection) -> tuple[str | None, str | None]:
-    if connection.dialect.name == "postgresql":
-        # Held to the end of this transaction; on SQLite the write lock does the same.
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _POSTGRES_LOCK})
-    before = MigrationContext.configure(connection).get_current_revision()
+def upgrade(connection: Connection, revision: str = "head") -> None:
+    """Run the migrations up to this one, in the transaction of `connection`."""
     config = _config()
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if before is not None and before not in known:
-        raise ConfigurationError(f"The database is of a newer release (revision {before}): use that release.")
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)
+
+
+def _migrate(connection: Connection, *, moving: bool) -> tuple[str | None, str | None]:
+    if not moving:
+        refuse_if_moved(connection)
+    newest = newest_revision()
+    # Where there is nothing to do, nobody waits for a release that migrates.
+    if _revision(connection) != newest or (_oldest_code(connection) or "") < OLDEST_CODE:
+        lock_briefly(connection)
+    before = _revision(connection)
+    if before is not None and before not in _known():
+        _refuse_unless_compatible(connection, before, moving=moving)
+        return before, before
+    if before != newest:
+        upgrade(connection)
+    _note_oldest_code(connection)
     reached(CrashPoint.MIGRATING)
-    return before, MigrationContext.configure(connection).get_current_revision()
+    return before, _revision(connection)
+
+
+def _refuse_unless_compatible(connection: Connection, revision: str, *, moving: bool) -> None:
+    """A move copies the tables that it knows, so that it can do nothing with a newer database."""
+    oldest = _oldest_code(connection)
+    if moving or oldest is None or (newest_revision() or "") < oldest:
+        raise ConfigurationError(f"The database is of a newer release (revision {revision}): use that release.")
+    _log.info("database_of_newer_release", revision=revision, ours=newest_revision())
+
+
+def _oldest_code(connection: Connection) -> str | None:
+    """None where no release has said so yet."""
+    if not _has_oldest_code(connection):
+        return None
+    oldest: str | None = connection.scalar(text("SELECT oldest_code FROM alembic_version"))
+    return oldest
+
+
+def _note_oldest_code(connection: Connection) -> None:
+    """In the table that has the revision, of which it is a part; Alembic leaves other columns alone."""
+    if not _has_oldest_code(connection):
+        connection.execute(text("ALTER TABLE alembic_version ADD COLUMN oldest_code VARCHAR(32)"))
+    raised = "UPDATE alembic_version SET oldest_code = :ours WHERE oldest_code IS NULL OR oldest_code < :ours"
+    connection.execute(text(raised), {"ours": OLDEST_CODE})
+
+
+def _has_oldest_code(connection: Connection) -> bool:
+    found = inspect(connection)
+    return found.has_table("alembic_version") and any(
+        column["name"] == "oldest_code" for column in found.get_columns("alembic_version")
+    )
+
+
+def _revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _known() -> set[str]:
+    return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
 
 
 def _config() -> Config:

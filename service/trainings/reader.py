@@ -1,0 +1,66 @@
+"""Reads at PhotoGPT with a tenant's key, one model or all of them, while somebody there answers."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from service.clock import Clock
+from service.domain.breaker import Breaker
+from service.domain.secret import Secret
+from service.domain.training import KeyRefused, Rules, Seen, Unreadable
+from service.photogpt.client import PhotoGPT
+from service.photogpt.listing import Listed
+from service.storage.trainings import DueTraining
+from service.telemetry.logging import get_logger
+from service.tenancy import Tenancy
+from service.vault import SealBroken
+
+_log = get_logger("poller")
+
+# While nobody answers, one poll in this time; at short intervals (tests) never less often than a model is due anyway.
+_PROBE_EVERY = timedelta(seconds=30)
+NOT_ASKED = Unreadable("upstream_down", outage=True)
+
+
+class Reader:
+    def __init__(self, *, photogpt: PhotoGPT, tenancy: Tenancy, rules: Rules, clock: Clock) -> None:
+        self._photogpt = photogpt
+        self._tenancy = tenancy
+        self._breaker = Breaker(probe_every=min(_PROBE_EVERY, rules.poll_interval))
+        self._clock = clock
+
+    async def model(self, due: DueTraining) -> Seen:
+        key = self._key(due.tenant_id, due.sealed_key)
+        if not isinstance(key, Secret):
+            return key
+        if not self._breaker.lets_pass(self._clock.monotonic()):
+            return NOT_ASKED
+        seen = await self._photogpt.poll(key, due.model_id)
+        self._judge_upstream(seen)
+        return seen
+
+    async def models(self, tenant_id: str, sealed_key: bytes | None) -> Listed:
+        key = self._key(tenant_id, sealed_key)
+        if not isinstance(key, Secret):
+            return key
+        if not self._breaker.lets_pass(self._clock.monotonic()):
+            return NOT_ASKED
+        listed = await self._photogpt.models(key)
+        self._judge_upstream(listed)
+        return listed
+
+    def _key(self, tenant_id: str, sealed_key: bytes | None) -> Secret | KeyRefused | Unreadable:
+        try:
+            key = self._tenancy.key_for_polls(tenant_id, sealed_key)
+        except SealBroken as broken:
+            _log.error("key_unreadable", tenant_id=tenant_id, reason=str(broken))
+            return Unreadable("key_unreadable")
+        return KeyRefused() if key is None else key
+
+    def _judge_upstream(self, seen: Seen | Listed) -> None:
+        """Whether PhotoGPT as a whole is up, by one answer or by none."""
+        if not (isinstance(seen, Unreadable) and seen.outage):
+            if self._breaker.succeeded():
+                _log.info("upstream_recovered")
+        elif self._breaker.failed(self._clock.monotonic()):
+            _log.warning("upstream_down", reason=seen.reason, probe_every=self._breaker.probe_every.total_seconds())
