@@ -118,17 +118,8 @@ class Outbox:
 
     def record(self, due: DueDelivery, outcome: AttemptOutcome, decision: Decision, *, now: datetime) -> bool:
         """Store what came of the attempt. False, and only the attempt is kept, when the lease was lost meanwhile."""
-        self._session.exec(
-            update(Attempt)
-            .where(col(Attempt.id) == due.attempt_id)
-            .values(
-                duration_ms=round(outcome.duration / timedelta(milliseconds=1)),
-                status_code=outcome.status_code,
-                error_class=outcome.error_class,
-                excerpt=outcome.excerpt,
-            )
-        )
         pending = decision.status is DeliveryStatus.PENDING
+        # The delivery first, as a claim does that takes it over at this moment.
         saved = self._session.exec(
             update(Delivery)
             .where(col(Delivery.id) == due.id, col(Delivery.fence) == due.fence)
@@ -138,6 +129,16 @@ class Outbox:
                 due_at=now + decision.retry_in if decision.retry_in is not None else None,
                 finished_at=None if pending else now,
                 fence=due.fence + 1,  # one claim, one outcome
+            )
+        )
+        self._session.exec(
+            update(Attempt)
+            .where(col(Attempt.id) == due.attempt_id)
+            .values(
+                duration_ms=round(outcome.duration / timedelta(milliseconds=1)),
+                status_code=outcome.status_code,
+                error_class=outcome.error_class,
+                excerpt=outcome.excerpt,
             )
         )
         if saved.rowcount and not pending:

@@ -119,6 +119,12 @@ class Stack:
         self._children.forget(self.gateway)
         return code
 
+    def crash(self, gateway: Child) -> None:
+        """`kill -9` of one of several."""
+        gateway.process.send_signal(signal.SIGKILL)
+        assert gateway.process.wait(10) == -signal.SIGKILL
+        self._children.forget(gateway)
+
     def is_ready(self) -> bool:
         try:
             return self.api.get("/readyz").status_code == 200
