@@ -133,13 +133,16 @@ class Trainings:
         return self._session.exec(select(func.min(col(Training.due_at))).where(waiting)).one()
 
     def postpone(self, tenant_id: str, *, until: datetime) -> None:
-        """Poll nothing of this tenant before then."""
-        self._session.exec(
-            update(Training)
+        """Poll nothing of this tenant before then. What another worker records at this moment has its own next poll;
+        to wait for it, with the tenant's row and other trainings locked, would be a deadlock.
+        """
+        sooner = (
+            select(Training.id)
             .where(col(Training.tenant_id) == tenant_id, col(Training.finished_at).is_(None))
             .where(col(Training.due_at) < until)
-            .values(due_at=until)
+            .with_for_update(skip_locked=True)
         )
+        self._session.exec(update(Training).where(col(Training.id).in_(sooner)).values(due_at=until))
 
     def save(
         self,

@@ -102,7 +102,8 @@ class Poller:
         nothing waits longer than one poll. Returns how many trainings that brought forward.
         """
         now = self._clock.now()
-        latest = now + longest_gap(self._rules)
+        # Leases of other replicas stay as they are.
+        latest = now + max(self._rules.lease, longest_gap(self._rules))
 
         def pull(unit: UnitOfWork) -> int:
             unit.tenants.shorten_pauses(latest=now + longest_delay(self._rules))

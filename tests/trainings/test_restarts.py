@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from service.storage.tables import Training
 from tests.support.gateway import MASTER_KEY, MODEL, World
 from tests.support.keysets import another_keyset
 from tests.support.waiting import wait_until
@@ -42,15 +43,27 @@ async def test_a_shorter_interval_pulls_stored_due_times_in(world: World) -> Non
     await world.upstream.put_model()
     async with world.gateway() as gateway:
         training = await gateway.started()
-    async with world.gateway(GATEWAY_POLL_INTERVAL=10) as gateway:
+    async with world.gateway(GATEWAY_POLL_INTERVAL=100) as gateway:
         due = datetime.fromisoformat((await gateway.training(training["id"]))["next_poll_at"])
-        assert (due - gateway.clock.now()).total_seconds() == 11
-        gateway.advance(10.9)
+        assert (due - gateway.clock.now()).total_seconds() == 110
+        gateway.advance(109.9)
         assert await gateway.poll() == 0
         gateway.advance(0.1)
         assert await gateway.poll() == 1
         due = datetime.fromisoformat((await gateway.training(training["id"]))["next_poll_at"])
-        assert 10 <= (due - gateway.clock.now()).total_seconds() <= 11
+        assert 100 <= (due - gateway.clock.now()).total_seconds() <= 110
+
+
+async def test_a_replica_that_starts_leaves_the_leases_of_others_alone(world: World) -> None:
+    await world.upstream.put_model()
+    async with world.gateway(GATEWAY_POLL_INTERVAL=1, GATEWAY_LEASE=60) as gateway:
+        training = await gateway.started()
+        gateway.advance(1.1)
+        [_] = (await gateway.components.trainings.poller.claim(1)).items
+        leased = (await gateway.row(Training, training["id"])).due_at
+        assert leased == gateway.clock.now() + timedelta(seconds=60)
+        assert await gateway.components.trainings.poller.pull_in() == 0
+        assert (await gateway.row(Training, training["id"])).due_at == leased
 
 
 async def test_a_longer_interval_puts_nothing_off(world: World) -> None:
