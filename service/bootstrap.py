@@ -10,7 +10,7 @@ from service.clock import Clock
 from service.components import Components, FirstHalf, Loops, SecondHalf
 from service.domain.hosts import Hosts
 from service.domain.shares import Shares
-from service.domain.training import Rules
+from service.domain.training import QueueRules, Rules
 from service.heartbeat import Heartbeat
 from service.keyring import Keyring
 from service.lifecycle import Lifecycle
@@ -29,6 +29,7 @@ from service.trainings.reader import Reader
 from service.trainings.reading import Readings
 from service.trainings.record import Recorder
 from service.trainings.sightings import Sightings
+from service.trainings.starter import Starter
 from service.waiters import Waiters
 from service.webhooks.dispatcher import Bulkheads, Dispatcher, Pace
 from service.webhooks.endpoints import Endpoints
@@ -39,6 +40,8 @@ from service.webhooks.trial import Trial
 
 # A half of the slots is kept for first attempts, whatever waits to be tried again.
 _RETRIES_FRACTION = 2
+# Queues of different tenants that are tried at once.
+_STARTS_IN_FLIGHT = 16
 # Long polls and streams: each is an open connection.
 _WAITING_OF_ONE_TENANT = 100
 
@@ -78,9 +81,9 @@ def assemble(settings: Settings, around: Surroundings) -> Components:
     loops = _loops(settings, around, trainings, webhooks)
     waiters = Waiters(_WAITING_OF_ONE_TENANT if settings.mode == "gateway" else None)
     database.on_news(lambda news: loops.deliveries.wake() if news.to_send else None)
-    database.on_news(lambda news: waiters.wake(news.tenants))
+    database.on_news(lambda news: waiters.wake(None if news.all_tenants else news.tenants))
     database.on_news(around.calls.hear)
-    put_back = [trainings.poller.pull_in, webhooks.dispatcher.pull_in]
+    put_back = [trainings.poller.pull_in, trainings.starter.pull_in, webhooks.dispatcher.pull_in]
     heartbeat = Heartbeat(database=database, clock=clock, on_clock_back=put_back)
     return Components(
         settings=settings,
@@ -105,7 +108,8 @@ def assemble(settings: Settings, around: Surroundings) -> Components:
 
 def _first_half(settings: Settings, around: Surroundings, tenancy: Tenancy, keyring: Keyring) -> FirstHalf:
     clock, rng, database = around.clock, around.rng, around.database
-    rules, recorder = _rules(settings), Recorder(rng)
+    rules = _rules(settings)
+    recorder = Recorder(rng, rules.queue)
     callbacks = Callbacks(keyring=keyring, guard=around.guard, clock=clock, rng=rng)
     intake = Intake(
         database=database,
@@ -128,7 +132,17 @@ def _first_half(settings: Settings, around: Surroundings, tenancy: Tenancy, keyr
         rng=rng,
     )
     sightings = Sightings(database=database, readings=readings, rules=rules, clock=clock)
-    return FirstHalf(intake, Cancellation(database=database, recorder=recorder, clock=clock), poller, sightings)
+    starter = Starter(
+        database=database,
+        photogpt=around.photogpt,
+        tenancy=tenancy,
+        recorder=recorder,
+        rules=rules,
+        clock=clock,
+        rng=rng,
+    )
+    cancellation = Cancellation(database=database, recorder=recorder, clock=clock)
+    return FirstHalf(intake, cancellation, poller, sightings, starter)
 
 
 def _second_half(settings: Settings, around: Surroundings, tenancy: Tenancy, keyring: Keyring) -> SecondHalf:
@@ -165,7 +179,8 @@ def _second_half(settings: Settings, around: Surroundings, tenancy: Tenancy, key
 
 def _loops(settings: Settings, around: Surroundings, trainings: FirstHalf, webhooks: SecondHalf) -> Loops:
     clock = around.clock
-    poller, dispatcher, recoveries = trainings.poller, webhooks.dispatcher, webhooks.recoveries
+    poller, starter = trainings.poller, trainings.starter
+    dispatcher, recoveries = webhooks.dispatcher, webhooks.recoveries
     pruner = Pruner(
         database=around.database,
         retention=timedelta(days=settings.retention_days),
@@ -175,6 +190,7 @@ def _loops(settings: Settings, around: Surroundings, trainings: FirstHalf, webho
     sweep = KeySweep(database=around.database, clock=clock)
     return Loops(
         ClaimLoop("poller", claim=poller.claim, work=poller.poll, slots=settings.polls_in_flight, clock=clock),
+        ClaimLoop("starter", claim=starter.claim, work=starter.start, slots=_STARTS_IN_FLIGHT, clock=clock),
         ClaimLoop(
             "dispatcher",
             claim=dispatcher.claim,
@@ -204,5 +220,8 @@ def _rules(settings: Settings) -> Rules:
         lease=timedelta(seconds=settings.lease),
         overdue_after=timedelta(seconds=settings.overdue_after),
         expire_after=timedelta(seconds=settings.expire_after),
+        queue=QueueRules(
+            pause=timedelta(seconds=settings.queue_pause), expire_after=timedelta(seconds=settings.queue_expire_after)
+        ),
         poll_times=settings.poll_times,
     )

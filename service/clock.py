@@ -7,6 +7,8 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+_PRECISE_SECONDS = 1.0
+
 
 class Clock(Protocol):
     """Wall time for what is stored, monotonic time for what is measured."""
@@ -43,12 +45,13 @@ class SharedClock:
         self._told: tuple[datetime, float] | None = None
 
     def tell(self, now: datetime, *, asked: float, answered: float) -> None:
-        """The shared clock said `now` at some moment between these two, of the monotonic clock."""
-        self._told = now, (asked + answered) / 2
+        """The shared clock said `now` at some moment between these two, of the monotonic clock.
 
-    @property
-    def was_told(self) -> bool:
-        return self._told is not None
+        What took long to say, as when the database was away meanwhile, would tell less than what is known already.
+        """
+        if self._told is not None and answered - asked > _PRECISE_SECONDS:
+            return
+        self._told = now, (asked + answered) / 2
 
     def now(self) -> datetime:
         if self._told is None:

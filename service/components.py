@@ -24,6 +24,7 @@ from service.storage.database import Database
 from service.storage.due_delivery import DueDelivery
 from service.storage.migrations import migrate
 from service.storage.moves import refuse_if_moved
+from service.storage.queues import DueQueue
 from service.storage.sweeps import DueSweep
 from service.storage.trainings import DueTraining
 from service.telemetry.logging import get_logger
@@ -33,6 +34,7 @@ from service.trainings.cancellation import Cancellation
 from service.trainings.intake import Intake
 from service.trainings.poller import Poller
 from service.trainings.sightings import Sightings
+from service.trainings.starter import Starter
 from service.waiters import Waiters
 from service.webhooks.dispatcher import Dispatcher
 from service.webhooks.endpoints import Endpoints
@@ -54,6 +56,7 @@ class FirstHalf:
     cancellation: Cancellation
     poller: Poller
     sightings: Sightings
+    starter: Starter
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ class SecondHalf:
 @dataclass(frozen=True, slots=True)
 class Loops:
     polls: ClaimLoop[DueTraining | DueSweep]
+    starts: ClaimLoop[DueQueue]
     deliveries: ClaimLoop[DueDelivery]
     recoveries: ClaimLoop[str]
     pruning: ClaimLoop[datetime]
@@ -76,7 +80,7 @@ class Loops:
     calls: ClaimLoop[None]
 
     def __iter__(self) -> Iterator[ClaimLoop[Any]]:
-        return iter((self.polls, self.deliveries, self.recoveries, self.pruning, self.erasure, self.calls))
+        return iter((self.polls, self.starts, self.deliveries, self.recoveries, self.pruning, self.erasure, self.calls))
 
     def of(self, role: str) -> tuple[ClaimLoop[Any], ...]:
         """Those that run in a process of this role: each counts its own calls, and workers do all else."""
@@ -116,6 +120,8 @@ class Components:
         moved = await self.trainings.poller.pull_in()
         if moved:
             _log.info("polls_pulled_in", trainings=moved)
+        await self.trainings.starter.pull_in()
+        self.database.share_news()
         for loop in self.loops.of(self.settings.role):
             loop.start()
             loop.wake()

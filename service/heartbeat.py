@@ -22,7 +22,6 @@ _log = get_logger("heartbeat")
 BEAT_SECONDS = 2.0
 # Two beats and SQLite's patience with a lock (5 s): whoever waits longer for a write is not served.
 _FRESH_SECONDS = 10.0
-_PROMPT_SECONDS = 0.5
 # NTP steps a clock by less, and slews it below half a second.
 _JUMP = timedelta(seconds=5)
 
@@ -117,8 +116,7 @@ class Heartbeat:
         asked = self._clock.monotonic()
         told = await self._database.time()
         answered = self._clock.monotonic()
-        # An answer that took long says little of the time; an old one goes on well enough meanwhile.
-        if told is not None and (answered - asked <= _PROMPT_SECONDS or not self._shared.was_told):
+        if told is not None:
             self._shared.tell(told, asked=asked, answered=answered)
 
     def _look_at_clock(self) -> None:
@@ -141,4 +139,8 @@ class Heartbeat:
 
 
 def _oldest_due(unit: UnitOfWork) -> dict[str, datetime | None]:
-    return {"poller": unit.trainings.oldest_due(), "dispatcher": unit.outbox.oldest_due()}
+    return {
+        "poller": unit.trainings.oldest_due(),
+        "starter": unit.queues.oldest_due(),
+        "dispatcher": unit.outbox.oldest_due(),
+    }

@@ -1,6 +1,6 @@
 """Wakes whoever waits for news of a tenant: long polls and event streams. What is new, they read themselves.
 
-Only news of this process is heard of at once; so who waits looks now and then, too.
+Another replica's is not always heard of at once; so who waits looks now and then, too.
 """
 
 from __future__ import annotations
@@ -49,12 +49,13 @@ class Waiters:
             if not self._waiting[tenant_id]:
                 del self._waiting[tenant_id]
 
-    def wake(self, tenants: Iterable[str]) -> None:
-        for tenant_id in tenants:
+    def wake(self, tenants: Iterable[str] | None) -> None:
+        """None: everybody."""
+        for tenant_id in list(self._waiting) if tenants is None else tenants:
             for woken in self._waiting.get(tenant_id, ()):
                 woken.set()
 
     def close(self) -> None:
         """Let nobody wait any more: the process ends."""
         self.closed = True
-        self.wake(list(self._waiting))
+        self.wake(None)

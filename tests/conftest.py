@@ -14,9 +14,15 @@ _fence = pytest.MonkeyPatch()
 # A sample for the suite; `make campaign` gives the large figures.
 _CAMPAIGN = {
     "--kills": (4, "kill -9 of a gateway under load"),
+    "--replica-kills": (3, "kill -9 of one of three replicas under load"),
+    "--freezes": (2, "SIGSTOP of a replica for two leases"),
+    "--side-by-side": (60, "trainings that 1, 2 and 3 replicas run through"),
+    "--claimed": (2000, "due rows that 1, 2 and 3 processes claim"),
     "--runs": (1, "crashes at each named crash point"),
     "--sigterms": (2, "SIGTERM to a gateway under load"),
     "--locked-seconds": (7, "how long SQLite is locked from outside"),
+    "--postgres-seconds": (7, "how long PostgreSQL is stopped"),
+    "--postgres-cuts": (4, "times at which all connections of PostgreSQL are ended under load"),
     "--overdue": (1200, "overdue models at a restart"),
     "--deliveries": (50_000, "deliveries in the database whose query plans are looked at"),
     "--releases": (1, "earlier releases, the newest first, whose files are upgraded"),

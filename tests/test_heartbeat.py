@@ -152,7 +152,7 @@ class TestPulse:
         seconds = timedelta(seconds=1)
         await store(
             body.database,
-            a_tenant(),
+            a_tenant(queue_due_at=START - 3 * seconds),
             a_training("trn_1", due_at=START - 7 * seconds),
             a_training("trn_2", due_at=START),
             a_callback(),
@@ -160,9 +160,9 @@ class TestPulse:
             a_delivery(due_at=START + 5 * seconds),
         )
         await body.heart.beat()
-        assert body.heart.pulse().waiting == {"poller": 7, "dispatcher": 0}
+        assert body.heart.pulse().waiting == {"poller": 7, "starter": 3, "dispatcher": 0}
         body.clock.advance(9)
-        assert body.heart.pulse().waiting == {"poller": 16, "dispatcher": 4}
+        assert body.heart.pulse().waiting == {"poller": 16, "starter": 12, "dispatcher": 4}
 
 
 class TestClock:

@@ -25,7 +25,7 @@ LEASE = timedelta(seconds=60)
 class TestTelling:
     def test_before_it_was_told_anything_it_goes_by_its_own(self) -> None:
         clock = SharedClock(FakeClock())
-        assert (clock.was_told, clock.now()) == (False, START)
+        assert clock.now() == START
 
     def test_then_by_what_it_was_told_in_the_middle_of_asking(self) -> None:
         own = FakeClock()
@@ -99,3 +99,14 @@ async def test_a_wall_clock_that_jumps_moves_no_replica(postgres_database_url: s
         told = await database.time()
         assert told is not None
         assert abs(told - clock.now()) < timedelta(minutes=1)
+
+
+def test_what_took_long_to_say_moves_no_clock_that_knows_the_time() -> None:
+    own = FakeClock()
+    clock = SharedClock(own)
+    clock.tell(START, asked=own.monotonic() - 5, answered=own.monotonic())
+    before = clock.now()
+    clock.tell(START + timedelta(hours=1), asked=own.monotonic() - 5, answered=own.monotonic())
+    assert clock.now() == before
+    clock.tell(START + timedelta(hours=1), asked=own.monotonic(), answered=own.monotonic())
+    assert clock.now() == START + timedelta(hours=1)

@@ -98,6 +98,11 @@ class TrainRequestIn(Request):
         default=None, description="Who hears of this training, of what, and how it is signed."
     )
     metadata: Metadata = Field(default={}, description="Yours: comes back with the training and in every event.")
+    on_capacity: Literal["reject", "queue"] = Field(
+        default="reject",
+        description="When PhotoGPT runs too many trainings of yours already: `reject` passes its 429 on, `queue` lets "
+        "this one wait for its turn.",
+    )
 
 
 class CallbackOut(BaseModel):
@@ -130,6 +135,9 @@ class TrainingOut(BaseModel):
     overdue: bool
     suspended: bool = Field(description="PhotoGPT refuses the key; polling resumes with the next accepted request.")
     sequence: int = Field(description="Number of the training's latest event.")
+    queue_position: int | None = Field(
+        description="Its place among your trainings that wait; 1 is next. null unless it is `queued`."
+    )
     created_at: datetime
     triggered_at: datetime | None
     last_polled_at: datetime | None

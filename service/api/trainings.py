@@ -46,7 +46,8 @@ _LONGEST_WAIT = 60.0
     summary="Train a model and watch it",
     description="Triggers PhotoGPT once, and watches the model until it is ready or deleted. A request for a model "
     "that is being trained joins that training. `submitting` means that PhotoGPT's answer was lost: the model is read "
-    "instead, and the event tells the rest.",
+    "instead, and the event tells the rest. With `on_capacity: queue` a training that PhotoGPT has no room for is "
+    "`queued`: started in its turn, when one of yours has ended or after a pause, and rejected after a day in vain.",
     responses=problems(
         *(400, 401, 402, 403, 404, 408, 409, 413, 415, 422, 429, 502, 503),
         others={200: {"model": TrainingOut, "description": "Joined: the model is already being trained."}},
@@ -59,8 +60,8 @@ async def start_training(
     key: IdempotencyKey,
 ) -> Response:
     parts.lifecycle.refuse_while_draining()
-    request = TrainRequest(body.model_id, _callback(body), body.metadata, key)
-    return _answer(await parts.trainings.intake.start(caller, request), parts.clock.now())
+    request = TrainRequest(body.model_id, _callback(body), body.metadata, key, queues=body.on_capacity == "queue")
+    return _answer(await parts.trainings.intake.start(caller, request), parts)
 
 
 @router.get(
@@ -80,8 +81,8 @@ async def list_trainings(
         rows = unit.trainings.page(
             caller.tenant_id, status=status, model_id=model_id, before=page.before, limit=page.limit + 1
         )
-        callbacks = unit.trainings.callbacks([row.id for row in rows])
-        return page_of(rows, page, lambda row: training_resource(row, callbacks[row.id]))
+        callbacks, places = unit.trainings.callbacks([row.id for row in rows]), unit.queues.positions(rows)
+        return page_of(rows, page, lambda row: training_resource(row, callbacks[row.id], places.get(row.id)))
 
     return JSONResponse(await parts.database.read(read))
 
@@ -171,23 +172,26 @@ def _callback(body: TrainRequestIn) -> CallbackRequest | None:
     )
 
 
-def _answer(outcome: Outcome, now: datetime) -> Response:
-    response = _response(outcome, now)
+def _answer(outcome: Outcome, parts: Components) -> Response:
+    response = _response(outcome, parts)
     if outcome.replayed:
         response.headers["idempotent-replayed"] = "true"
     return response
 
 
-def _response(outcome: Outcome, now: datetime) -> Response:
+def _response(outcome: Outcome, parts: Components) -> Response:
     training = outcome.training
     if outcome.kind is OutcomeKind.REFUSED:
         return upstream_refusal(outcome.status, outcome.message, outcome.retry_after, training)
     if outcome.kind is OutcomeKind.UNREACHABLE or training is None:
         return upstream_unreachable(outcome.message, training)
-    headers = {"location": training["urls"]["self"], "retry-after": str(_seconds_to_next_poll(training, now))}
+    headers = {"location": training["urls"]["self"], "retry-after": str(_seconds_to_news(training, parts))}
     return JSONResponse(training, 202 if outcome.kind is OutcomeKind.ACCEPTED else 200, headers)
 
 
-def _seconds_to_next_poll(training: dict[str, Any], now: datetime) -> int:
+def _seconds_to_news(training: dict[str, Any], parts: Components) -> int:
+    """To its next poll, or to the next turn of its queue."""
+    if training["status"] == Status.QUEUED:
+        return math.ceil(parts.settings.queue_pause)
     due = training["next_poll_at"]
-    return max(1, math.ceil((datetime.fromisoformat(due) - now).total_seconds())) if due else 1
+    return max(1, math.ceil((datetime.fromisoformat(due) - parts.clock.now()).total_seconds())) if due else 1

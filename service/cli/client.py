@@ -120,6 +120,7 @@ def train(
     model_id: Annotated[str, typer.Argument(help="The PhotoGPT model to train.")],
     callback: Annotated[str | None, typer.Option(help="URL that the webhook is POSTed to.")] = None,
     metadata: Annotated[str | None, typer.Option(help='JSON object that comes back, such as {"user": "42"}.')] = None,
+    queue: Annotated[bool, typer.Option("--queue", help="Let it wait when PhotoGPT has no room for it.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Stay until the end, with a progress bar.")] = False,
     gateway: Gateway = DEFAULT_GATEWAY,
     key: Credential = None,
@@ -127,9 +128,10 @@ def train(
 ) -> None:
     """Train a model; exit 0 once it is accepted, with --wait once it is ready."""
     client = GatewayClient(gateway, key)
-    training = start_training(client, model_id, callback, metadata)
+    training = start_training(client, model_id, callback, metadata, queue=queue)
     if not as_json:
-        out.print(f"{training['id']}  {training['status']}  model {training['model_id']}")
+        place = f" as number {training['queue_position']}" if training["queue_position"] else ""
+        out.print(f"{training['id']}  {training['status']}{place}  model {training['model_id']}")
     if wait:
         training = wait_for_end(client, training)
     if as_json:
@@ -162,10 +164,17 @@ def trainings(
 
 
 def start_training(
-    client: GatewayClient, model_id: str, callback: str | None, metadata: str | None = None
+    client: GatewayClient,
+    model_id: str,
+    callback: str | None,
+    metadata: str | None = None,
+    *,
+    queue: bool = False,
 ) -> dict[str, Any]:
     """POST the train request and return the training."""
     body: dict[str, Any] = {"model_id": model_id}
+    if queue:
+        body["on_capacity"] = "queue"
     if callback:
         body["callback_url"] = callback
     if metadata:

@@ -17,6 +17,8 @@ def counts(watch: Watch, last_polled_at: datetime | None, began: datetime, rules
     """Whether a request that began then can have been answered with what came after our trigger and our last poll."""
     if last_polled_at is not None and last_polled_at >= began:
         return False
+    if watch.status is Status.QUEUED:
+        return False  # whatever it tells of the model, nothing was triggered yet
     # An intent younger than the lease belongs to the request that triggers it.
     since = watch.since + rules.lease if watch.status is Status.SUBMITTING else watch.since
     return since < began and watch.status not in TERMINAL

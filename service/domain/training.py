@@ -18,6 +18,7 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
+    QUEUED = "queued"
     SUBMITTING = "submitting"
     TRAINING = "training"
     READY = "ready"
@@ -31,6 +32,9 @@ class Status(StrEnum):
 class Signal(StrEnum):
     """What can move a training."""
 
+    TURN = "its turn has come"
+    NO_ROOM = "nothing was started, and it may wait"
+    WAITED_TOO_LONG = "it waited for 24 hours"
     CONFIRMED = "the upstream confirms the training"
     REFUSED = "the upstream refuses the trigger"
     UNCONFIRMED = "no reading confirms the trigger"
@@ -42,7 +46,14 @@ class Signal(StrEnum):
 
 
 TRANSITIONS: Mapping[Status, Mapping[Signal, Status]] = {
+    Status.QUEUED: {
+        Signal.TURN: Status.SUBMITTING,
+        Signal.REFUSED: Status.REJECTED,
+        Signal.WAITED_TOO_LONG: Status.REJECTED,
+        Signal.STOPPED: Status.CANCELLED,
+    },
     Status.SUBMITTING: {
+        Signal.NO_ROOM: Status.QUEUED,
         Signal.CONFIRMED: Status.TRAINING,
         Signal.REFUSED: Status.REJECTED,
         Signal.UNCONFIRMED: Status.FAILED,
@@ -67,6 +78,8 @@ TRANSITIONS: Mapping[Status, Mapping[Signal, Status]] = {
     Status.CANCELLED: {},
 }
 TERMINAL = frozenset(status for status, moves in TRANSITIONS.items() if not moves)
+# What a training begins as: behind a queue, or with the intent to trigger it.
+FIRST = (Status.QUEUED, Status.SUBMITTING)
 
 # PhotoGPT says training usually takes 20 to 25 minutes (docs/training).
 USUAL_DURATION = (timedelta(minutes=20), timedelta(minutes=25))
@@ -132,6 +145,14 @@ Seen = Observation | ModelNotFound | KeyRefused | Throttled | Unreadable
 
 
 @dataclass(frozen=True, slots=True)
+class QueueRules:
+    """`pause`: the least time between two tries of a key. `expire_after`: how long a training waits at most."""
+
+    pause: timedelta = timedelta(minutes=1)
+    expire_after: timedelta = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
 class Rules:
     """Durations that settings may change. `poll_times`: when, after its trigger, a model is polled before it is every
     interval.
@@ -141,6 +162,7 @@ class Rules:
     lease: timedelta
     overdue_after: timedelta
     expire_after: timedelta
+    queue: QueueRules = QueueRules()
     poll_times: tuple[timedelta, ...] = ()
 
 
@@ -154,7 +176,10 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """What `observe` needs to know of a training, and what it may change. `baseline` was read before the trigger."""
+    """What `observe` needs to know of a training, and what it may change. `baseline` was read before the trigger.
+
+    `since` is when it was triggered, or was to be: nobody watches what waits in a queue.
+    """
 
     status: Status
     since: datetime

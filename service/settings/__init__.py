@@ -112,14 +112,14 @@ class Settings(BaseSettings):
     tenant_requests_per_second: float | None = _variable(
         "GATEWAY_TENANT_REQUESTS_PER_SECOND",
         None,
-        "Requests of one tenant a second, on average; in gateway mode 50 unless set.",
+        "Requests of one tenant a second at one process, on average; in gateway mode 50 unless set.",
         gt=0,
         le=1_000_000,
     )
     tenant_deliveries: int | None = _variable(
         "GATEWAY_TENANT_DELIVERIES",
         None,
-        "Attempts under way at once for one tenant; in gateway mode 64 unless set.",
+        "Attempts of one process under way at once for one tenant; in gateway mode 64 unless set.",
         ge=1,
         le=4096,
     )
@@ -138,6 +138,12 @@ class Settings(BaseSettings):
     lease: Seconds = _variable("GATEWAY_LEASE", 60.0, "Seconds a worker holds a claimed row.")
     overdue_after: Seconds = _variable("GATEWAY_OVERDUE_AFTER", 2100.0, "Seconds until a training counts as overdue.")
     expire_after: Seconds = _variable("GATEWAY_EXPIRE_AFTER", 86400.0, "Seconds until a watch is given up.")
+    queue_pause: Seconds = _variable(
+        "GATEWAY_QUEUE_PAUSE", 60.0, "Seconds between two tries of a key to start what waits in its queue, at least."
+    )
+    queue_expire_after: Seconds = _variable(
+        "GATEWAY_QUEUE_EXPIRE_AFTER", 86400.0, "Seconds that a training waits in its queue at most."
+    )
     retry_schedule: Annotated[tuple[float, ...], NoDecode, BeforeValidator(_seconds_list)] = _variable(
         "GATEWAY_RETRY_SCHEDULE", _DEFAULT_SCHEDULE, "Seconds before each attempt of a delivery.", validate_default=True
     )
@@ -156,21 +162,31 @@ class Settings(BaseSettings):
         3600.0,
         "Seconds for one whole exchange through /api; silence is cut after GATEWAY_UPSTREAM_TIMEOUT.",
     )
-    polls_in_flight: int = _variable("GATEWAY_POLLS_IN_FLIGHT", 64, "Polls under way at once.", ge=1, le=4096)
+    polls_in_flight: int = _variable(
+        "GATEWAY_POLLS_IN_FLIGHT", 64, "Polls of one process under way at once.", ge=1, le=4096
+    )
     deliveries_in_flight: int = _variable(
-        "GATEWAY_DELIVERIES_IN_FLIGHT", 256, "Attempts under way at once.", ge=1, le=4096
+        "GATEWAY_DELIVERIES_IN_FLIGHT", 256, "Attempts of one process under way at once.", ge=1, le=4096
     )
     deliveries_per_host: int = _variable(
-        "GATEWAY_DELIVERIES_PER_HOST", 8, "Attempts under way at once to one host and port.", ge=1, le=4096
+        "GATEWAY_DELIVERIES_PER_HOST",
+        8,
+        "Attempts of one process under way at once to one host and port.",
+        ge=1,
+        le=4096,
     )
     retention_days: float = _variable(
         "GATEWAY_RETENTION_DAYS", 30.0, "Days that ended trainings, events and deliveries are kept.", gt=0, le=3650
     )
     polls_per_second: float = _variable(
-        "GATEWAY_POLLS_PER_SECOND", 150.0, "All polls together: no more start in a second.", gt=0, le=1_000_000
+        "GATEWAY_POLLS_PER_SECOND",
+        150.0,
+        "Polls of one process: no more start in a second. Of N workers each is given an Nth of what PhotoGPT may see.",
+        gt=0,
+        le=1_000_000,
     )
     polls_per_key: int = _variable(
-        "GATEWAY_POLLS_PER_KEY", 4, "Polls under way at once for one PhotoGPT key.", ge=1, le=4096
+        "GATEWAY_POLLS_PER_KEY", 4, "Polls of one process under way at once for one PhotoGPT key.", ge=1, le=4096
     )
     sweep: bool = _variable("GATEWAY_SWEEP", True, "Whether one GET /models polls all models of a key.")  # noqa: FBT003
     crash_at: str | None = _variable(

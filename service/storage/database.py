@@ -6,17 +6,14 @@ transaction is ever open across a network call. How each database runs it: `sqli
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import DBAPIError, OperationalError
-from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlmodel import Session, col, func, select, update
 
-from service.clock import Clock
+from service.clock import Clock, SystemClock
 from service.domain.errors import StorageUnavailable
 from service.storage.call_counts import CallCounts
 from service.storage.deliveries import Deliveries
@@ -28,21 +25,21 @@ from service.storage.insert import insert_if_new
 from service.storage.keysets import Keysets
 from service.storage.outbox import News, Outbox
 from service.storage.postgres import Postgres
+from service.storage.queues import Queues
+from service.storage.replicas import Replicas
 from service.storage.sightings import Sightings
 from service.storage.sqlite import Sqlite
 from service.storage.sweeps import Sweeps
 from service.storage.tables import Heartbeat
 from service.storage.tenants import Tenants
 from service.storage.trainings import Trainings
+from service.storage.unavailable import blaming_the_database
 
 T = TypeVar("T")
 
 _NO_NEWS = News()
 # Seconds between two tries to record something.
 _SETTLE_PAUSE = 1.0
-# What PostgreSQL, and not a statement of ours, is to blame for: connection, resources, operator (starting, shutting
-# down), I/O, a transaction that it gave up (deadlock), read-only after a failover, a lock not available.
-_POSTGRES_UNAVAILABLE = ("08", "53", "57", "58", "40", "25006", "55P03")
 
 
 class UnitOfWork:
@@ -59,6 +56,7 @@ class UnitOfWork:
         self.endpoints = Endpoints(session)
         self.history = History(session)
         self.tenants = Tenants(session)
+        self.queues = Queues(session)
         self.keysets = Keysets(session)
         self.idempotency = Idempotency(session)
         self.call_counts = CallCounts(session)
@@ -110,18 +108,26 @@ class Database:
         else:
             self._runner = where
         self._on_news: list[Callable[[News], None]] = []
+        self._replicas: Replicas | None = None
 
     def on_news(self, listener: Callable[[News], None]) -> None:
         """Call `listener` after each commit that put something into the outbox."""
         self._on_news.append(listener)
 
+    def share_news(self) -> None:
+        """From now on tell other replicas of such commits, and let the listeners hear of theirs."""
+        if isinstance(self._runner, Postgres):
+            self._replicas = Replicas(self._runner.connect, self._spread, SystemClock())
+            self._replicas.start()
+
     async def transaction(self, work: Work[T]) -> T:
         """Run `work` in one transaction: committed when it returns, rolled back when it raises."""
-        with _blaming_the_database():
+        with blaming_the_database():
             result, news = await self._runner.write(lambda connection: _commit(connection, work))
         if news != _NO_NEWS:
-            for listener in self._on_news:
-                listener(news)
+            self._spread(news)
+            if self._replicas is not None:
+                self._replicas.tell(news)
         return result
 
     async def settle(self, work: Work[T], *, clock: Clock, until: float) -> T:
@@ -140,17 +146,17 @@ class Database:
 
     async def read(self, work: Work[T]) -> T:
         """Run `work` on a consistent snapshot, without the write lock."""
-        with _blaming_the_database():
+        with blaming_the_database():
             return await self._runner.read(lambda connection: _look(connection, work))
 
     async def run(self, work: Callable[[Connection], T]) -> T:
         """Run `work` on the bare write connection, inside a transaction."""
-        with _blaming_the_database():
+        with blaming_the_database():
             return await self._runner.write(work)
 
     async def migrate(self, work: Callable[[Connection], T]) -> T:
         """Run `work`, which changes tables, on a bare connection inside a transaction."""
-        with _blaming_the_database():
+        with blaming_the_database():
             return await self._runner.migrate(work)
 
     async def check(self) -> None:
@@ -159,7 +165,7 @@ class Database:
 
     async def time(self) -> datetime | None:
         """What the server's clock says; None on SQLite, which has none but this machine's."""
-        with _blaming_the_database():
+        with blaming_the_database():
             return await self._runner.read(_time)
 
     async def beat(self, now: datetime) -> None:
@@ -168,33 +174,17 @@ class Database:
 
     async def scrub(self) -> bool:
         """Have nothing in the files that was erased or replaced, so far as that is ours; False: try again later."""
-        with _blaming_the_database():
+        with blaming_the_database():
             return await self._runner.scrub()
 
     async def close(self) -> None:
+        if self._replicas is not None:
+            await self._replicas.stop()
         await self._runner.close()
 
-
-@contextlib.contextmanager
-def _blaming_the_database() -> Iterator[None]:
-    try:
-        yield
-    except (NoConnectionFree, OSError) as error:
-        raise StorageUnavailable("The database can't be used at the moment.") from error
-    except DBAPIError as error:
-        if error.connection_invalidated:
-            raise StorageUnavailable("The connection to the database was lost.") from error
-        if _is_unavailable(error):
-            raise StorageUnavailable("The database can't be used at the moment.") from error
-        raise
-
-
-def _is_unavailable(error: DBAPIError) -> bool:
-    sqlstate = getattr(error.orig, "sqlstate", None)
-    if sqlstate is not None:
-        return str(sqlstate).startswith(_POSTGRES_UNAVAILABLE)
-    # SQLite says OperationalError for a wrong statement too, as SQLITE_ERROR; locked, full, read-only have their own.
-    return isinstance(error, OperationalError) and getattr(error.orig, "sqlite_errorname", "") != "SQLITE_ERROR"
+    def _spread(self, news: News) -> None:
+        for listener in self._on_news:
+            listener(news)
 
 
 def _commit(connection: Connection, work: Work[T]) -> tuple[T, News]:

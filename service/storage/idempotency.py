@@ -22,16 +22,19 @@ class Idempotency:
 
     def claim(self, record: IdempotencyKey, *, not_before: datetime) -> IdempotencyKey | None:
         """Store `record` for its key; or return the record that has the key already and is not outlived."""
-        self._session.exec(
-            delete(IdempotencyKey).where(
-                col(IdempotencyKey.tenant_id) == record.tenant_id,
-                col(IdempotencyKey.key) == record.key,
-                col(IdempotencyKey.created_at) < not_before,
-            )
+        outlived = delete(IdempotencyKey).where(
+            col(IdempotencyKey.tenant_id) == record.tenant_id,
+            col(IdempotencyKey.key) == record.key,
+            col(IdempotencyKey.created_at) < not_before,
         )
-        if insert_if_new(self._session, record):
-            return None
-        return self._session.get(IdempotencyKey, (record.tenant_id, record.key))
+        while True:
+            self._session.exec(outlived)
+            if insert_if_new(self._session, record):
+                return None
+            holder = self._session.get(IdempotencyKey, (record.tenant_id, record.key))
+            # Another replica may have given the key back since it was in our way: then it can be had.
+            if holder is not None:
+                return holder
 
     def release(self, tenant_id: str, key: str) -> None:
         """Forget the key: nothing came of its request, and the same request may succeed later."""

@@ -27,14 +27,21 @@ from service.storage.tables import Attempt, Callback, Delivery, Event, Tenant, W
 
 @dataclass(slots=True)
 class News:
-    """What a transaction has put into the outbox: whether there is something to send, and whose events are new.
+    """What transactions have put into the outbox: whether there is something to send, and whose events are new.
 
-    `ended_after`: how long each training that it ended had been watched.
+    `all_tenants`: anybody's may be, since nobody knows. `ended_after`: how long each training that they ended had been
+    watched, which is nobody else's news.
     """
 
     to_send: bool = False
     tenants: set[str] = field(default_factory=set)
     ended_after: list[timedelta] = field(default_factory=list)
+    all_tenants: bool = False
+
+    def add(self, other: News) -> None:
+        self.to_send = self.to_send or other.to_send
+        self.tenants |= other.tenants
+        self.all_tenants = self.all_tenants or other.all_tenants
 
 
 _NO_LIMITS = SendLimits()
@@ -111,17 +118,8 @@ class Outbox:
 
     def record(self, due: DueDelivery, outcome: AttemptOutcome, decision: Decision, *, now: datetime) -> bool:
         """Store what came of the attempt. False, and only the attempt is kept, when the lease was lost meanwhile."""
-        self._session.exec(
-            update(Attempt)
-            .where(col(Attempt.id) == due.attempt_id)
-            .values(
-                duration_ms=round(outcome.duration / timedelta(milliseconds=1)),
-                status_code=outcome.status_code,
-                error_class=outcome.error_class,
-                excerpt=outcome.excerpt,
-            )
-        )
         pending = decision.status is DeliveryStatus.PENDING
+        # The delivery first, as a claim does that takes it over at this moment.
         saved = self._session.exec(
             update(Delivery)
             .where(col(Delivery.id) == due.id, col(Delivery.fence) == due.fence)
@@ -131,6 +129,16 @@ class Outbox:
                 due_at=now + decision.retry_in if decision.retry_in is not None else None,
                 finished_at=None if pending else now,
                 fence=due.fence + 1,  # one claim, one outcome
+            )
+        )
+        self._session.exec(
+            update(Attempt)
+            .where(col(Attempt.id) == due.attempt_id)
+            .values(
+                duration_ms=round(outcome.duration / timedelta(milliseconds=1)),
+                status_code=outcome.status_code,
+                error_class=outcome.error_class,
+                excerpt=outcome.excerpt,
             )
         )
         if saved.rowcount and not pending:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
+from typing import Any
 
 from sqlalchemy import and_, bindparam, exists, or_
 from sqlmodel import Session, col, func, select, update
@@ -30,7 +31,6 @@ class DueTraining:
     model_id: str
     fence: int
     watch: Watch
-    created_at: datetime
     sealed_key: bytes | None
     last_polled_at: datetime | None = None
     to_confirm: bool = False
@@ -150,7 +150,7 @@ class Trainings:
         due_at: datetime | None,
         new_events: int,
         now: datetime,
-        changes: Mapping[str, datetime],
+        changes: Mapping[str, Any],
     ) -> Training | None:
         """Store `watch` if nobody has claimed, ended or changed the training since `fence`; None if somebody has."""
         ended = watch.status in TERMINAL
@@ -252,7 +252,6 @@ def due_training(row: Training, sealed_key: bytes | None) -> DueTraining:
         model_id=row.model_id,
         fence=row.fence,
         watch=watch_of(row),
-        created_at=row.created_at,
         sealed_key=sealed_key,
         last_polled_at=row.last_polled_at,
         to_confirm=row.to_confirm,
@@ -269,7 +268,7 @@ def watch_of(row: Training) -> Watch:
         failure = Failure(row.failure_code, row.failure_message or "")
     return Watch(
         status=Status(row.status),
-        since=row.triggered_at or row.created_at,
+        since=row.triggered_at or row.submitted_at or row.created_at,
         baseline=baseline,
         raw_status=row.upstream_status,
         left_baseline=row.left_baseline,

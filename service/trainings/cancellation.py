@@ -13,6 +13,7 @@ from service.tenancy import Caller
 from service.trainings.record import Held, Recorder
 from service.trainings.resource import current_resource
 
+_NEVER_BEGAN = Failure("cancelled", "The training was taken out of the queue by the caller; nothing was triggered.")
 _NOTE = Failure("cancelled", "The watch was stopped by the caller. The training at PhotoGPT goes on: it has no cancel.")
 
 
@@ -34,7 +35,8 @@ class Cancellation:
             raise Conflict(f"The training has ended: it is {training.status}.", code="training_finished")
         if training.status != Status.CANCELLED:
             before = watch_of(training)
-            watch = before.move(Signal.STOPPED, _NOTE)
+            note = _NEVER_BEGAN if before.status is Status.QUEUED else _NOTE
+            watch = before.move(Signal.STOPPED, note)
             held = Held(training.id, training.fence, before)
             saved = self._recorder.save(unit, held, watch, now=self._clock.now(), due_at=None)
             if saved is None:

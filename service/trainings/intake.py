@@ -2,7 +2,8 @@
 
 The order is the promise. The intent is committed before the trigger, so a crash leaves a row that says what may have
 happened; the poller then reads the model, and nothing is ever triggered twice. A second request for a model that is
-being trained joins the first.
+being trained joins the first. A request that may wait does so behind those that wait already, or when PhotoGPT has no
+room; the rest is the starter's.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from service.domain import ids
 from service.domain.backoff import poll_delay
 from service.domain.errors import Conflict, RateLimited, UpstreamRefused
 from service.domain.schedule import first_poll
-from service.domain.training import Failure, Observation, Rules, Signal, Status, Watch
+from service.domain.training import Observation, Rules, Signal, Status, Watch
 from service.photogpt.answers import Confirmed, NotReached, Refused, TriggerResult, Unclear
 from service.photogpt.client import PhotoGPT
 from service.storage.database import Database, UnitOfWork
@@ -29,6 +30,8 @@ from service.storage.trainings import watch_of
 from service.telemetry.logging import get_logger
 from service.tenancy import Caller, Tenancy
 from service.trainings.callbacks import Callbacks
+from service.trainings.outcome import failure_of, outcome_of
+from service.trainings.queueing import Queueing
 from service.trainings.record import Held, Recorder
 from service.trainings.replay import Replay
 from service.trainings.request import Outcome, OutcomeKind, TrainRequest, checked
@@ -36,8 +39,6 @@ from service.trainings.resource import current_resource
 
 _log = get_logger("intake")
 
-# A Retry-After of PhotoGPT's is passed on up to here (failure model 2.3, "bounded").
-_LONGEST_RETRY_AFTER = 3600
 # Refusals of a reading that say more than that the key is not good.
 _KEY_WORKS = frozenset({402, 404, 409, 422})
 
@@ -69,6 +70,7 @@ class Intake:
         self._recorder = recorder
         self._rules = rules
         self._replay = Replay(lease=rules.lease, clock=clock)
+        self._queueing = Queueing(rules.queue)
         self._callbacks = callbacks
         self._clock = clock
         self._rng = rng
@@ -146,17 +148,20 @@ class Intake:
         if settled is not None:
             return settled
         self._refuse_too_many(unit, caller)
+        waits = request.queues and self._queueing.goes_behind(unit, caller.tenant_id, now)
         training = Training(
             id=ids.new_id(ids.TRAINING, now, self._rng),
             tenant_id=caller.tenant_id,
             model_id=request.model_id,
-            status=Status.SUBMITTING,
+            status=Status.QUEUED if waits else Status.SUBMITTING,
             baseline_status=baseline.raw_status,
             baseline_updated_at=baseline.updated_at,
             upstream_status=baseline.raw_status,
             caller_metadata=dict(request.metadata),
+            queues=request.queues,
             created_at=now,
-            due_at=now + self._rules.lease,
+            submitted_at=None if waits else now,
+            due_at=None if waits else now + self._rules.lease,
         )
         if not unit.trainings.add(training):
             joined = self._replay_or_join(unit, caller, request)
@@ -166,6 +171,10 @@ class Intake:
         self._tenancy.keep_key(unit, caller)
         self._callbacks.put(unit, caller, request.callback, training.id)
         self._replay.begin(unit, caller, request, training.id)
+        if waits:
+            outcome = Outcome(OutcomeKind.ACCEPTED, current_resource(unit, training))
+            self._replay.end(unit, caller, request, outcome)
+            return outcome
         reached(CrashPoint.INTENT_UNCOMMITTED)
         return _Intent(training.id, watch_of(training))
 
@@ -218,38 +227,24 @@ class Intake:
                 watch = intent.watch.move(Signal.CONFIRMED)
                 next_poll = now + first_poll(self._rules, jitter)
                 self._recorder.save(unit, held, watch, now=now, due_at=next_poll, changes={"triggered_at": now})
+                if request.queues:
+                    unit.queues.put(caller.tenant_id, tries=0)
+            case Refused(status=429) if request.queues:
+                watch = intent.watch.move(Signal.NO_ROOM)
+                if self._recorder.save(unit, held, watch, now=now, due_at=None, changes={"submitted_at": None}):
+                    self._queueing.in_vain(unit, caller.tenant_id, now, result.retry_after)
             case Unclear():
                 an_interval = poll_delay(self._rules.poll_interval, timedelta(0), jitter, None)
                 first_reading = now + min(an_interval, self._rules.lease)
                 self._recorder.save(unit, held, intent.watch, now=now, due_at=first_reading)
             case Refused() | NotReached():
-                watch = intent.watch.move(Signal.REFUSED, _failure(result))
+                watch = intent.watch.move(Signal.REFUSED, failure_of(result))
                 self._recorder.save(unit, held, watch, now=now, due_at=None, announce=False)
         # If somebody was first (a cancellation, or a poll after our lease), what they stored is the answer.
         training = unit.trainings.get(caller.tenant_id, intent.training_id)
-        outcome = _outcome(result, current_resource(unit, training) if training else None)
+        if training is not None and training.status == Status.QUEUED:
+            outcome = Outcome(OutcomeKind.ACCEPTED, current_resource(unit, training))
+        else:
+            outcome = outcome_of(result, current_resource(unit, training) if training else None)
         self._replay.end(unit, caller, request, outcome)
         return outcome
-
-
-def _failure(result: Refused | NotReached) -> Failure:
-    if isinstance(result, NotReached):
-        return Failure("upstream_unreachable", f"PhotoGPT was not reached ({result.reason}); nothing was triggered.")
-    return Failure("upstream_refused", f"PhotoGPT refused with HTTP {result.status}: {result.message}".rstrip(": "))
-
-
-def _outcome(result: TriggerResult, training: dict[str, object] | None) -> Outcome:
-    match result:
-        case Refused():
-            retry_after = None
-            if result.retry_after is not None:
-                retry_after = min(round(result.retry_after.total_seconds()), _LONGEST_RETRY_AFTER)
-            return Outcome(
-                OutcomeKind.REFUSED, training, result.status, result.message, retry_after, reply=result.reply
-            )
-        case NotReached():
-            return Outcome(OutcomeKind.UNREACHABLE, training, message=_failure(result).message)
-        case Confirmed():
-            return Outcome(OutcomeKind.ACCEPTED, training, reply=result.reply)
-        case Unclear():
-            return Outcome(OutcomeKind.ACCEPTED, training)

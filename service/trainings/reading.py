@@ -38,7 +38,7 @@ class Readings:
         changes = {} if seen is NOT_ASKED else {"last_polled_at": now}
         adopted = due.watch.status is Status.SUBMITTING and after.status is not Status.SUBMITTING
         if adopted and isinstance(seen, Observation):
-            changes["triggered_at"] = due.created_at
+            changes["triggered_at"] = due.watch.since
         return Reading(due, seen, now, after, self.delay(after, seen, now), changes)
 
     def save(self, unit: UnitOfWork, reading: Reading) -> bool:

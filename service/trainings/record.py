@@ -1,6 +1,6 @@
 """The one place where a training changes: its new state, its events and their deliveries, in one transaction.
 
-Intake, poller and cancellation all record through `Recorder.save`, so promise 4 is kept here or nowhere.
+Intake, starter, poller and cancellation all record through `Recorder.save`, so promise 4 is kept here or nowhere.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
+from typing import Any
 
 from service.crashpoints import CrashPoint, reached
 from service.domain import ids
 from service.domain.event import TERMINAL_EVENTS, EventType, event_body
-from service.domain.training import TERMINAL, Status, Watch
+from service.domain.training import TERMINAL, QueueRules, Status, Watch
 from service.storage.database import UnitOfWork
 from service.storage.tables import Event, Training
 from service.trainings.expectation import Expectations
@@ -31,8 +32,9 @@ class Held:
 
 
 class Recorder:
-    def __init__(self, rng: random.Random) -> None:
+    def __init__(self, rng: random.Random, queue: QueueRules) -> None:
         self._rng = rng
+        self._queue = queue
         self._expectations = Expectations()
 
     def save(
@@ -44,7 +46,7 @@ class Recorder:
         now: datetime,
         due_at: datetime | None,
         announce: bool = True,
-        changes: Mapping[str, datetime] = MappingProxyType({}),
+        changes: Mapping[str, Any] = MappingProxyType({}),
     ) -> Training | None:
         """Store `watch` and tell of what changed; None, and nothing stored, if somebody else was first.
 
@@ -80,6 +82,7 @@ class Recorder:
                 unit.news.ended_after.append(now - row.triggered_at)
             reached(CrashPoint.KEY_UNERASED)
             unit.tenants.erase_key_if_idle(row.tenant_id)
+            unit.queues.wake(row.tenant_id, now, self._queue)
         return row
 
 

@@ -32,14 +32,19 @@ class CallbackRequest:
 
 @dataclass(frozen=True, slots=True)
 class TrainRequest:
+    """`queues`: when PhotoGPT has no room, it waits until there is some."""
+
     model_id: str
     callback: CallbackRequest | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     idempotency_key: str | None = None
+    queues: bool = False
 
     def fingerprint(self) -> str:
-        """The same for the same request; the Idempotency-Key is not part of it."""
+        """The same for the same request, also before there were queues; the Idempotency-Key is not part of it."""
         content = {**asdict(self), "idempotency_key": None}
+        if not self.queues:
+            del content["queues"]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -97,4 +102,4 @@ def checked(request: TrainRequest, *, canonical: Callable[[str, str], str]) -> T
     )
     headers = checked_headers(callback.headers, pointer="/callback/headers")
     read = CallbackRequest(url, callback.pointer, events, callback.secret, headers)
-    return TrainRequest(request.model_id, read, request.metadata, request.idempotency_key)
+    return replace(request, callback=read)

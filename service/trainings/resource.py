@@ -15,11 +15,17 @@ from service.storage.tables import Callback, Training
 
 def current_resource(unit: UnitOfWork, row: Training) -> dict[str, Any]:
     """The resource of `row` with the callbacks that it has now."""
-    return training_resource(row, unit.trainings.callbacks([row.id])[row.id])
+    position = unit.queues.positions([row]).get(row.id)
+    return training_resource(row, unit.trainings.callbacks([row.id])[row.id], position)
 
 
-def training_resource(row: Training, callbacks: Sequence[Callback]) -> dict[str, Any]:
-    """JSON-ready; times are RFC 3339 in UTC. Secrets are left out, and so are query values of callback URLs."""
+def training_resource(
+    row: Training, callbacks: Sequence[Callback], queue_position: int | None = None
+) -> dict[str, Any]:
+    """JSON-ready; times are RFC 3339 in UTC. Secrets are left out, and so are query values of callback URLs.
+
+    `queue_position`: its place in the queue, if it waits.
+    """
     return {
         "id": row.id,
         "model_id": row.model_id,
@@ -28,6 +34,7 @@ def training_resource(row: Training, callbacks: Sequence[Callback]) -> dict[str,
         "overdue": row.overdue,
         "suspended": row.suspended,
         "sequence": row.sequence,
+        "queue_position": queue_position,
         "created_at": rfc3339(row.created_at),
         "triggered_at": _time(row.triggered_at),
         "last_polled_at": _time(row.last_polled_at),

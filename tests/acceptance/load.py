@@ -4,7 +4,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import count
 from types import TracebackType
@@ -39,15 +39,26 @@ def say(line: str) -> None:
 class Load:
     """Trains models of its own, `rate` a second, from entry to exit; then waits for the last acknowledgement.
 
-    `acknowledged`: the training id that was answered, by model. `answers` counts everything else that was.
+    `acknowledged`: the training id that was answered, by model. `answers` counts everything else that was. `address`:
+    which gateway the next request goes to; None: there is none now. `order`: what the models are like.
     """
 
-    def __init__(self, stack: Stack, *, rate: float, prefix: str = "load") -> None:
+    def __init__(
+        self,
+        stack: Stack,
+        *,
+        rate: float,
+        prefix: str = "load",
+        address: Callable[[], str | None] | None = None,
+        **order: Any,
+    ) -> None:
         self.acknowledged: dict[str, str] = {}
         self.answers: Counter[str] = Counter()
         self._stack = stack
         self._pause = 1 / rate
         self._prefix = prefix
+        self._address = address or (lambda: stack.address)
+        self._order = order
         self._stopping = threading.Event()
         self._callers = ThreadPoolExecutor(_CALLERS, "caller")
         self._free = threading.BoundedSemaphore(_CALLERS)
@@ -83,7 +94,7 @@ class Load:
 
     def _models(self) -> Iterator[str]:
         for batch in count():
-            yield from self._stack.models(_MODELS_AT_ONCE, f"{self._prefix}{batch}")
+            yield from self._stack.models(_MODELS_AT_ONCE, f"{self._prefix}{batch}", **self._order)
 
     def _train(self, model: str) -> None:
         deadline = time.monotonic() + _PATIENCE
@@ -96,7 +107,7 @@ class Load:
         raise AssertionError(f"{model} was not acknowledged within {_PATIENCE:g} s: {self.answers}")
 
     def _ask(self, model: str) -> str | None:
-        address = self._stack.address
+        address = self._address()
         if address is None:
             return None
         request = train_request(self._stack, model)

@@ -4,6 +4,7 @@ import json
 import signal
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -28,22 +29,30 @@ FAST = {
     # What bounds the copies that a kill may cause: history.SLOTS.
     "GATEWAY_DELIVERIES_IN_FLIGHT": "64",
 }
+# As many trainings at once as a test wants.
+_MANY = 1_000_000
 
 
 class Stack:
-    """`gateway` can be killed and started again; the simulated PhotoGPT, which knows `keys` (none given: all), and the
-    receiver stay.
+    """`gateway` can be killed and started again; the simulated PhotoGPT, which knows `keys` (none given: all)
+    and trains as many models at once as it has `room` for, and the receiver stay.
     """
 
     def __init__(
-        self, children: Children, database_url: str | None = None, *, keys: Sequence[str] = (), **settings: str
+        self,
+        children: Children,
+        database_url: str | None = None,
+        *,
+        keys: Sequence[str] = (),
+        room: int = _MANY,
+        **settings: str,
     ) -> None:
         self._children = children
         self._starts = 0
         self.folder = children.folder
         known = [argument for key in keys for argument in ("--key", key)]
         self.photogpt = self._run(
-            "photogpt", "simulate", "photogpt", "--port", "0", "--speed", str(SPEED), *_MANY, *known
+            "photogpt", "simulate", "photogpt", "--port", "0", "--speed", str(SPEED), "--max-running", str(room), *known
         )
         self.receiver = self._run("receiver", "simulate", "receiver", "--port", "0")
         self.upstream = httpx.Client(base_url=self.photogpt.first_line().removesuffix("/api"), timeout=30)
@@ -63,6 +72,12 @@ class Stack:
         self.api: httpx.Client
         self.health: httpx.Client
         self.address: str | None = None
+
+    @property
+    def where(self) -> Path | str:
+        """SQLite's file, or PostgreSQL's URL."""
+        url = self._settings["DATABASE_URL"] or ""
+        return self.database if url.startswith("sqlite") else url
 
     def start_gateway(self, **settings: str | None) -> None:
         """Start it; what it was given before stays, but for `settings`: None takes one away."""
@@ -103,6 +118,12 @@ class Stack:
         self.address = None
         self._children.forget(self.gateway)
         return code
+
+    def crash(self, gateway: Child) -> None:
+        """`kill -9` of one of several."""
+        gateway.process.send_signal(signal.SIGKILL)
+        assert gateway.process.wait(10) == -signal.SIGKILL
+        self._children.forget(gateway)
 
     def is_ready(self) -> bool:
         try:
@@ -187,10 +208,6 @@ class Stack:
 
     def _run(self, name: str, *arguments: str) -> Child:
         return self._children.start(name, arguments, environment_without_settings())
-
-
-# As many trainings at once as a test wants.
-_MANY = ("--max-running", "1000000")
 
 
 def assert_one_event_each(webhooks: Iterable[dict[str, Any]], trainings: Sequence[dict[str, Any]], status: str) -> None:

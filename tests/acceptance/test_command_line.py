@@ -67,6 +67,19 @@ def test_train_wait_lists_and_json(stack: Stack) -> None:
     assert "training.ready" in delivered.stdout
 
 
+def test_train_queue_lets_it_wait_when_there_is_no_room(stack: Stack) -> None:
+    stack.start_gateway()
+    [model] = stack.models(1)
+    stack.break_photogpt(path=f"/models/{model}/train", kind="status", status=429, times=2)
+    gateway = {"GATEWAY_URL": str(stack.api.base_url)}
+
+    refused = run("train", model, folder=stack.folder, **gateway)
+    assert (refused.returncode, "429" in refused.stderr) == (1, True)
+    waiting = run("train", model, "--queue", folder=stack.folder, **gateway)
+    assert waiting.returncode == 0, waiting.stderr
+    assert "queued as number 1" in waiting.stdout
+
+
 def test_a_webhook_endpoint_from_its_subscription_to_its_end(stack: Stack) -> None:
     stack.start_gateway(GATEWAY_RETRY_SCHEDULE="0,0.2")
 

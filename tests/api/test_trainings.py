@@ -34,6 +34,7 @@ async def test_a_train_request_is_accepted_with_the_training_as_its_body(gateway
         "overdue": False,
         "suspended": False,
         "sequence": 1,
+        "queue_position": None,
         "created_at": "2026-11-22T12:00:00.000Z",
         "triggered_at": "2026-11-22T12:00:00.000Z",
         "last_polled_at": None,

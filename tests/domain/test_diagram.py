@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import pytest
 
-from service.domain.training import TRANSITIONS
+from service.domain.training import FIRST, TRANSITIONS
 from tests.support.diagram import PAGE, renewed, state_diagram, states_block
 
 
@@ -27,7 +27,7 @@ def test_every_move_is_an_arrow() -> None:
         Light.ON: {Switch.DROP: Light.BROKEN},
         Light.BROKEN: {},
     }
-    assert state_diagram(lamp).split("\n    ") == [
+    assert state_diagram(lamp, [Light.OFF]).split("\n    ") == [
         "stateDiagram-v2",
         "[*] --> off",
         "off --> on: the switch is pressed",
@@ -36,9 +36,9 @@ def test_every_move_is_an_arrow() -> None:
     ]
 
 
-def test_a_training_begins_in_one_state_and_ends_in_six() -> None:
-    arrows = state_diagram(TRANSITIONS).split("\n    ")[1:]
-    assert [arrow for arrow in arrows if arrow.startswith("[*]")] == ["[*] --> submitting"]
+def test_a_training_begins_in_one_of_two_states_and_ends_in_one_of_six() -> None:
+    arrows = state_diagram(TRANSITIONS, FIRST).split("\n    ")[1:]
+    assert [arrow for arrow in arrows if arrow.startswith("[*]")] == ["[*] --> queued", "[*] --> submitting"]
     assert sum(arrow.endswith("[*]") for arrow in arrows) == 6
     assert "submitting --> training: the upstream confirms the training" in arrows
 

@@ -56,6 +56,11 @@ def polled_at(minute: float, watch: Watch, seen: Seen) -> Watch:
 
 
 MOVES = {
+    ("queued", "TURN"): "submitting",
+    ("queued", "REFUSED"): "rejected",
+    ("queued", "WAITED_TOO_LONG"): "rejected",
+    ("queued", "STOPPED"): "cancelled",
+    ("submitting", "NO_ROOM"): "queued",
     ("submitting", "CONFIRMED"): "training",
     ("submitting", "REFUSED"): "rejected",
     ("submitting", "UNCONFIRMED"): "failed",

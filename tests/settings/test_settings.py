@@ -53,6 +53,8 @@ def test_the_poll_schedule_is_a_row_of_spans(monkeypatch: pytest.MonkeyPatch) ->
         ("GATEWAY_LEASE", "30.5", 30.5),
         ("GATEWAY_OVERDUE_AFTER", "1e2", 100.0),
         ("GATEWAY_EXPIRE_AFTER", "1", 1.0),
+        ("GATEWAY_QUEUE_PAUSE", "0.2", 0.2),
+        ("GATEWAY_QUEUE_EXPIRE_AFTER", "3600", 3600.0),
         ("GATEWAY_RETRY_SCHEDULE", "0", (0.0,)),
         ("GATEWAY_RETRY_SCHEDULE", "0,0,0", (0.0, 0.0, 0.0)),
         ("GATEWAY_RETRY_SCHEDULE", "2678400", (2678400.0,)),

@@ -21,6 +21,9 @@ POLLS_PER_SECOND = 5.0
 SCHEDULE = (0.0, 5.0, 30.0, 120.0, 300.0)
 SLOTS = 8
 _SOONEST_TO_CONFIRM = 0.2 * POLL_INTERVAL
+QUEUE_PAUSE = 60.0
+# What a trigger may be on its way, and its intent wait for the database.
+_UNDER_WAY = 10.0
 # When, after its trigger, a model is polled in every other run, before it is every interval; the least gap of these.
 POLL_TIMES = (45.0, 75.0, 200.0, 230.0)
 LEAST_GAP = 30.0
@@ -44,10 +47,22 @@ class Excuses:
     crashes: int = 0
     unrecorded: int = 0  # a database that was unavailable for longer than a lease
     forward_jumps: int = 0
+    back_jumps: int = 0
     lost_answers: int = 0
 
     def now(self) -> tuple[int, int, int]:
         return self.crashes, self.unrecorded, self.forward_jumps
+
+
+@dataclass(frozen=True)
+class Submission:
+    """An intent to trigger, stored for this training. `turn`: of one that had waited in its tenant's queue."""
+
+    training: str
+    tenant: str
+    queues: bool
+    turn: bool
+    at: str
 
 
 @dataclass
@@ -63,6 +78,8 @@ class Judge:
     _subscribed: dict[str, int] = field(default_factory=dict)
     _seen: dict[str, tuple[int, int, str, bool]] = field(default_factory=dict)
     _bodies: dict[str, bytes] = field(default_factory=dict)
+    _submitted: dict[str, dict[str, Submission]] = field(default_factory=lambda: defaultdict(dict))
+    _tries: dict[str, tuple[float, int]] = field(default_factory=dict)
     _polls: dict[str, tuple[float, tuple[int, int, int]]] = field(default_factory=dict)
     swept: int = 0
     _sweeps: dict[str, tuple[float, tuple[int, int, int]]] = field(default_factory=dict)
@@ -79,6 +96,12 @@ class Judge:
         rows = self.rows("SELECT id, fence, sequence, status, finished_at FROM trainings")
         for row_id, fence, sequence, status, finished in rows:
             self._moved_on(row_id, (fence, sequence, status, finished is not None))
+        for model_id, *submission in self.rows(
+            "SELECT model_id, id, tenant_id, queues, submitted_at != created_at, submitted_at FROM trainings"
+            " WHERE submitted_at IS NOT NULL"
+        ):
+            stored = Submission(*submission)
+            self._submitted[model_id][f"{stored.training} {stored.at}"] = stored
         known = {row[0] for row in rows}
         self._must(self.acknowledged <= known, "an acknowledged training is gone")
         self._nothing(
@@ -117,8 +140,24 @@ class Judge:
     # --- at every call
 
     def trigger_arrives(self, key: str, model: Model) -> None:
-        [(stored,)] = self.rows("SELECT count(*) FROM trainings WHERE model_id = ?", model.model_id)
-        self._must(len(model.asked) <= stored, f"{model.model_id} ({key}) was triggered without a row of its own")
+        intents = list(self._submitted[model.model_id].values())
+        self._must(len(model.asked) <= len(intents), f"{model.model_id} ({key}) was triggered without its own intent")
+        if intents[-1].queues:
+            self._queue_moves(model, intents[-1])
+
+    def _queue_moves(self, model: Model, intent: Submission) -> None:
+        """In order, and with a pause after any earlier try of the key by who may wait."""
+        now, jumps = _time(), self.excuses.forward_jumps
+        last = self._tries.get(intent.tenant)
+        self._tries[intent.tenant] = now, jumps
+        if not intent.turn:
+            return
+        if last is not None and last[1] == jumps:
+            self._must(now - last[0] >= QUEUE_PAUSE - _UNDER_WAY, f"{model.model_id} after {now - last[0]:.1f} s")
+        if not self.excuses.back_jumps:
+            ahead = "SELECT id FROM trainings WHERE tenant_id = ? AND status = 'queued' AND id < ?"
+            overtaken = self.rows(ahead, intent.tenant, intent.training)
+            self._must(not overtaken, f"{model.model_id} was started before {overtaken}")
 
     def poll_begins(self, key: str, model_id: str) -> None:
         now, excuses = _time(), self.excuses.now()

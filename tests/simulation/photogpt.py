@@ -42,6 +42,8 @@ class PhotoGPT:
         self.models: dict[tuple[str, str], Model] = {}
         self.bad_keys: set[str] = set()
         self.outage = False
+        # How many models of one key it trains at once; None: any number.
+        self.room: int | None = None
         self.on_trigger: Callable[[str, Model], None] = lambda _key, _model: None
         self._faults = faults
         self._rng = rng
@@ -64,8 +66,14 @@ class PhotoGPT:
             return _refusal(404, "No such model")
         model.asked.append(now)
         self.on_trigger(key, model)
-        if trouble := self._trouble(key):
-            return trouble
+        if refusal := self._trouble(key) or self._trouble_with_trigger(model, key, now):
+            return refusal
+        self._begin(model, now)
+        if self._faults.strikes("trigger 500 after it acted"):
+            return 500, {}, b"Internal Server Error"
+        return _envelope({"status": "OK", "result": "Training triggered"})
+
+    def _trouble_with_trigger(self, model: Model, key: str, now: float) -> Reply | None:
         for fault, reply in (
             ("trigger 500", (500, {}, b"Internal Server Error")),
             ("photogpt 402", _refusal(402, "No credits")),
@@ -75,10 +83,12 @@ class PhotoGPT:
                 return reply
         if model.status(now) == "training":
             return _refusal(409, "It is being trained")
-        self._begin(model, now)
-        if self._faults.strikes("trigger 500 after it acted"):
-            return 500, {}, b"Internal Server Error"
-        return _envelope({"status": "OK", "result": "Training triggered"})
+        if self.room is not None and self._running(key, now) >= self.room:
+            return _refusal(429, "Too many trainings are running")
+        return None
+
+    def _running(self, key: str, now: float) -> int:
+        return sum(model.status(now) == "training" for (owner, _), model in self.models.items() if owner == key)
 
     def _begin(self, model: Model, now: float) -> None:
         again = model.status(now) == "ready"

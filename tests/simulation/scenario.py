@@ -46,6 +46,7 @@ async def _run(seed: int, loop: VirtualTimeLoop, *, shown: bool) -> Report:
     rng = random.Random(seed)
     schedule = ",".join(str(at) for at in POLL_TIMES) if seed % 2 else ""
     world = World(rng, loop, Faults(rng), POLL_SCHEDULE=schedule)
+    world.photogpt.room = rng.choice((None, None, 1, 2))
     world.own.add(_this_task())
     with watched_logs(world.judge, shown=shown):
         try:
@@ -106,6 +107,7 @@ async def _spell(world: World) -> None:
         world.judge.excuses.forward_jumps += 1
         world.clock.put(hours(rng.choice((0.02, 0.5, 2))))
     if faults.strikes("clock back"):
+        world.judge.excuses.back_jumps += 1
         world.clock.put(-hours(rng.choice((0.02, 0.5, 2))))
 
 
@@ -134,7 +136,8 @@ async def _ticks(world: World) -> None:
 def _seconds_to_next_due(world: World) -> float:
     """Ticks at which nothing is due would take most of a run's real time."""
     [(due,)] = world.judge.rows(
-        "SELECT min(due_at) FROM (SELECT min(due_at) AS due_at FROM trainings UNION SELECT min(due_at) FROM deliveries)"
+        "SELECT min(due_at) FROM (SELECT min(due_at) AS due_at FROM trainings UNION SELECT min(due_at) FROM deliveries"
+        " UNION SELECT min(queue_due_at) FROM tenants)"
     )
     if due is None:
         return 10.0
@@ -175,7 +178,7 @@ def _request(world: World, model_id: str, turn: int) -> TrainRequest:
     url = f"https://{rng.choice('abc')}.example/{model_id}"
     callback = CallbackRequest(url, "/callback_url") if rng.random() < 0.9 else None
     key = f"{model_id}/{turn}" if rng.random() < 0.5 else None
-    return TrainRequest(model_id, callback, {}, key)
+    return TrainRequest(model_id, callback, {}, key, queues=rng.random() < 0.4)
 
 
 async def _ask(world: World, key: str, request: TrainRequest) -> str | None:

@@ -291,6 +291,8 @@ def _settings(**changed: Any) -> Settings:
         "GATEWAY_ATTEMPT_TIMEOUT": ATTEMPT_TIMEOUT,
         "GATEWAY_OVERDUE_AFTER": 600.0,
         "GATEWAY_EXPIRE_AFTER": EXPIRE_AFTER,
+        "GATEWAY_QUEUE_PAUSE": figures.QUEUE_PAUSE,
+        "GATEWAY_QUEUE_EXPIRE_AFTER": 2 * EXPIRE_AFTER,
         "GATEWAY_RETRY_SCHEDULE": ",".join(str(step) for step in figures.SCHEDULE),
         "GATEWAY_POLLS_PER_SECOND": figures.POLLS_PER_SECOND,
         "GATEWAY_POLLS_PER_KEY": figures.POLLS_PER_KEY,

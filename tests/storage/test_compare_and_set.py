@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from service.domain.event import DEFAULT_CALLBACK_EVENTS, EventType
-from service.domain.training import Failure, Signal, Status, Watch
+from service.domain.training import Failure, QueueRules, Signal, Status, Watch
 from service.storage.database import Database, UnitOfWork
 from service.storage.tables import Delivery, Event, Tenant, Training
 from service.storage.trainings import DueTraining, watch_of
@@ -99,7 +99,7 @@ class Worker:
 
     def __init__(self, database: Database, seed: int) -> None:
         self._database = database
-        self._recorder = Recorder(random.Random(seed))
+        self._recorder = Recorder(random.Random(seed), QueueRules())
         self.due: DueTraining
 
     async def claim(self, *, after: timedelta = timedelta(0)) -> None:
@@ -198,7 +198,9 @@ class TestOneTransaction:
 
         def work(unit: UnitOfWork) -> None:
             held = Held(before.id, before.fence, watch_of(before))
-            assert Recorder(random.Random(1)).save(unit, held, watch, now=NOW, due_at=NEXT_POLL) is not None
+            assert (
+                Recorder(random.Random(1), QueueRules()).save(unit, held, watch, now=NOW, due_at=NEXT_POLL) is not None
+            )
             if mishap:
                 raise Mishap
 

@@ -4,8 +4,11 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
+from sqlalchemy import event
+
 from service.storage.database import Database, UnitOfWork
 from service.storage.tables import IdempotencyKey
+from tests.storage.interleaving import commit_elsewhere
 from tests.support.rows import NOW, an_idempotency_key, store, stored, stored_one
 
 DAY = timedelta(hours=24)
@@ -147,6 +150,28 @@ async def test_a_released_key_can_be_taken_again(database: Database) -> None:
         ("ten_b", "key-1"),
     ]
     assert await claim(database, an_idempotency_key(training="trn_2", created_at=NOW + SECOND)) is None
+
+
+async def test_a_key_that_another_replica_gives_back_while_it_is_in_the_way_is_taken(
+    postgres: Database, postgres_url: str
+) -> None:
+    await store(postgres, an_idempotency_key(training="trn_1"))
+    given_back: list[None] = []
+
+    def work(unit: UnitOfWork) -> object:
+        def give_back(_connection: object, _name: str, _context: object) -> None:
+            """When the insert has met the other's record, and before that is read."""
+            if not given_back:
+                given_back.append(
+                    commit_elsewhere(postgres_url, lambda other: other.idempotency.release("ten_a", "key-1"))
+                )
+
+        event.listen(unit.session.connection(), "rollback_savepoint", give_back)
+        return unit.idempotency.claim(an_idempotency_key(training="trn_2"), not_before=NOW - DAY)
+
+    assert await postgres.transaction(work) is None
+    assert given_back == [None]
+    assert (await stored_one(postgres, IdempotencyKey)).training_id == "trn_2"
 
 
 async def test_answering_and_releasing_an_absent_key_changes_nothing(database: Database) -> None:

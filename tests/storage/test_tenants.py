@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from service.domain.training import Signal, Status
+from service.domain.training import QueueRules, Signal, Status
 from service.storage.database import Database, UnitOfWork
 from service.storage.tables import Tenant, Training
 from service.storage.trainings import watch_of
@@ -178,7 +178,7 @@ def ends(training_id: str) -> Callable[[UnitOfWork], None]:
         assert row is not None
         watch = watch_of(row)
         held = Held(row.id, row.fence, watch)
-        recorder = Recorder(random.Random(training_id))
+        recorder = Recorder(random.Random(training_id), QueueRules())
         assert recorder.save(unit, held, watch.move(Signal.SEEN_READY), now=NOW, due_at=None) is not None
 
     return work

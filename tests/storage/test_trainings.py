@@ -259,5 +259,15 @@ async def test_a_status_comes_back_as_the_word_that_it_is(database: Database) ->
     await store(database, a_tenant(), *(a_training(f"trn_{status}", status=status) for status in Status))
     assert {row.id.removeprefix("trn_"): row.status for row in await stored(database, Training)} == {
         word: word
-        for word in ("submitting", "training", "ready", "deleted", "rejected", "failed", "expired", "cancelled")
+        for word in (
+            "queued",
+            "submitting",
+            "training",
+            "ready",
+            "deleted",
+            "rejected",
+            "failed",
+            "expired",
+            "cancelled",
+        )
     }

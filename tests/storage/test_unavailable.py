@@ -13,9 +13,9 @@ from sqlalchemy.exc import DBAPIError
 
 from service.domain.errors import ConfigurationError, StorageUnavailable
 from service.storage.database import Database, UnitOfWork
+from service.storage.postgres import Postgres
 from service.storage.tables import Callback, Tenant
-from tests.storage.interleaving import in_another_thread
-from tests.support.postgres import running_postgres
+from tests.support.postgres import stoppable_postgres
 from tests.support.rows import a_callback, a_tenant, a_training, store, stored, stored_one
 
 
@@ -71,7 +71,8 @@ class TestPostgres:
     async def test_not_there(self) -> None:
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))  # and does not listen: refused, and nobody else's meanwhile
-            database = Database(f"postgresql://app@127.0.0.1:{taken.getsockname()[1]}/postgres")
+            url = f"postgresql://app@127.0.0.1:{taken.getsockname()[1]}/postgres"
+            database = Database(Postgres(url, patience=0))
             with pytest.raises(StorageUnavailable):
                 await database.check()
             with pytest.raises(StorageUnavailable):
@@ -79,23 +80,28 @@ class TestPostgres:
             await database.close()
 
     async def test_stopped_while_connections_are_pooled(self) -> None:
-        with running_postgres() as server:
-            database = Database(in_another_thread(server.create_database))
-            await database.check()
-        with pytest.raises(StorageUnavailable):
-            await store(database, a_tenant())
-        with pytest.raises(StorageUnavailable):
-            await database.read(lambda unit: unit.tenants.get("ten_a"))
-        await database.close()
+        with stoppable_postgres() as server:
+            database = Database(Postgres(server.url, patience=0))
+            with server.running():
+                await database.check()
+            with pytest.raises(StorageUnavailable):
+                await store(database, a_tenant())
+            with pytest.raises(StorageUnavailable):
+                await database.read(lambda unit: unit.tenants.get("ten_a"))
+            await database.close()
 
-    async def test_a_connection_lost_in_the_middle_of_a_transaction(self, postgres: Database) -> None:
+    async def test_a_connection_lost_in_the_middle_of_a_transaction(
+        self, postgres: Database, postgres_url: str
+    ) -> None:
         def work(unit: UnitOfWork) -> None:
             unit.session.add(a_tenant())
             unit.session.flush()
             unit.session.connection().exec_driver_sql("SELECT pg_terminate_backend(pg_backend_pid())")
 
+        hasty = Database(Postgres(postgres_url, patience=0))
         with pytest.raises(StorageUnavailable):
-            await postgres.transaction(work)
+            await hasty.transaction(work)
+        await hasty.close()
         assert await stored(postgres, Tenant) == []
 
     async def test_connections_that_died_in_the_pool_are_replaced_unnoticed(
@@ -119,15 +125,32 @@ class TestPostgres:
             pytest.param("57P01", id="shutting down"),
             pytest.param("57P03", id="starting up"),
             pytest.param("25006", id="read-only after a failover"),
+            pytest.param("28P01", id="password refused"),
+            pytest.param("3D000", id="no such database"),
+            pytest.param("42501", id="right taken away"),
             pytest.param("40P01", id="deadlock"),
             pytest.param("55P03", id="lock not available"),
             pytest.param("58030", id="input/output error"),
         ],
     )
-    async def test_an_error_of_the_server_is_blamed_on_it(self, postgres: Database, sqlstate: str) -> None:
+    async def test_an_error_of_the_server_is_blamed_on_it(self, postgres_url: str, sqlstate: str) -> None:
+        database = Database(Postgres(postgres_url, patience=0))
         with pytest.raises(StorageUnavailable):
-            await postgres.run(lambda connection: raise_in_postgres(connection, sqlstate))
-        await postgres.check()
+            await database.run(lambda connection: raise_in_postgres(connection, sqlstate))
+        await database.check()
+        await database.close()
+
+    @pytest.mark.parametrize("sqlstate", ["53100", "53200", "55P03", "58030", "28P01", "3D000", "42501"])
+    async def test_what_does_not_pass_is_not_tried_again(self, postgres: Database, sqlstate: str) -> None:
+        tries: list[str] = []
+
+        def work(connection: Connection) -> None:
+            tries.append(sqlstate)
+            raise_in_postgres(connection, sqlstate)
+
+        with pytest.raises(StorageUnavailable):
+            await postgres.run(work)
+        assert tries == [sqlstate]
 
     @pytest.mark.parametrize(
         "sqlstate", [pytest.param("42P01", id="no such table"), pytest.param("22021", id="NUL in a text")]

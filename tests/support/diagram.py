@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
-from service.domain.training import TRANSITIONS
+from service.domain.training import FIRST, TRANSITIONS
 
 State = TypeVar("State", bound=StrEnum)
 Move = TypeVar("Move", bound=StrEnum)
@@ -20,11 +20,10 @@ PAGE = Path(__file__).parents[2] / "ARCHITECTURE.md"
 _BEGIN, _END = "<!-- states -->\n", "<!-- /states -->"
 
 
-def state_diagram(transitions: Mapping[State, Mapping[Move, State]]) -> str:
-    """A mermaid `stateDiagram-v2`: in from where no move leads, one arrow for each move, out where none goes on."""
-    reached = {target for moves in transitions.values() for target in moves.values()}
+def state_diagram(transitions: Mapping[State, Mapping[Move, State]], first: Sequence[State]) -> str:
+    """A mermaid `stateDiagram-v2`: in where it begins, one arrow for each move, out where none goes on."""
     lines = ["stateDiagram-v2"]
-    lines += [f"[*] --> {state}" for state in transitions if state not in reached]
+    lines += [f"[*] --> {state}" for state in first]
     lines += [f"{state} --> {target}: {move}" for state, moves in transitions.items() for move, target in moves.items()]
     lines += [f"{state} --> [*]" for state, moves in transitions.items() if not moves]
     return "\n    ".join(lines)
@@ -32,7 +31,7 @@ def state_diagram(transitions: Mapping[State, Mapping[Move, State]]) -> str:
 
 def states_block() -> str:
     """What stands between the two marks."""
-    return f"```mermaid\n{state_diagram(TRANSITIONS)}\n```\n"
+    return f"```mermaid\n{state_diagram(TRANSITIONS, FIRST)}\n```\n"
 
 
 def renewed(page: str) -> str:

@@ -256,6 +256,10 @@ class Gateway:
         """Claim and poll what is due now; how many that was."""
         return await drive(self.components.loops.polls)
 
+    async def start_queued(self) -> int:
+        """Claim the queues whose turn it is, and try the first of each; how many that was."""
+        return await drive(self.components.loops.starts)
+
     async def deliver(self) -> int:
         """Attempt what is due now, and what becomes due by it; how many attempts that was."""
         made = 0
@@ -266,6 +270,7 @@ class Gateway:
     def forget_claims(self) -> None:
         """As a new process does: what this one has claimed and not worked on is nobody's, until its lease ends."""
         self.components.trainings.poller._busy.clear()
+        self.components.trainings.starter._busy.clear()
         self.components.webhooks.dispatcher._busy.clear()
 
     def advance(self, seconds: float) -> None:

