@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, MetaData, select
 from sqlmodel import SQLModel
 
-from service.domain.training import Signal
+from service.domain.training import QueueRules, Signal
 from service.storage.database import Database, UnitOfWork
 from service.storage.tables import Delivery, Event, Tenant, Training
 from service.trainings.record import Held, Recorder
@@ -55,7 +55,7 @@ async def _polls(database: Database) -> None:
     assert {one.sealed_key for one in due.values()} == {b"key"}
 
     def seen_ready(unit: UnitOfWork) -> list[Training | None]:
-        recorder = Recorder(random.Random(1))
+        recorder = Recorder(random.Random(1), QueueRules())
         return [
             recorder.save(
                 unit, Held(one.id, one.fence, one.watch), one.watch.move(Signal.SEEN_READY), now=LATER, due_at=None
