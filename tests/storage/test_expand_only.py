@@ -1,10 +1,12 @@
 """Lint of the migrations, by what they do to a PostgreSQL: they expand, so that the release before can run on.
 
-Allowed are new tables, new indexes, and columns that are nullable or have a default. What takes something away, forbids
-something or touches every row stands in `CONTRACTS`, with the reason.
+Allowed are new tables, new indexes, and columns that are nullable or have a default, for one table that is there: who
+locks several stands across from requests, which lock them in another order. What locks more, takes something away,
+forbids something or touches every row stands in `CONTRACTS`, with the reason.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -26,6 +28,9 @@ class Contract:
 
 
 CONTRACTS = {
+    "0002": Contract(
+        frozenset({"tenants, trainings are locked together"}), "Before the first release.", unused_since="0001"
+    ),
     "0003": Contract(
         frozenset(
             {
@@ -46,6 +51,7 @@ CONTRACTS = {
                 "events: rows are changed",
                 "idempotency_keys.training_id may be null",
                 "tenants: rows are changed",
+                "callbacks, deliveries, events, idempotency_keys, tenants, trainings are locked together",
             }
         ),
         "Before the first release: nothing ran that had to go on.",
@@ -55,6 +61,11 @@ CONTRACTS = {
         frozenset({"deliveries: index ix_deliveries_due is another"}),
         "Before the first release. The new one serves the old queries, too.",
         unused_since="0003",
+    ),
+    "0006": Contract(
+        frozenset({"tenants, trainings are locked together"}),
+        "Before the first release. Under much load it may have to be tried again.",
+        unused_since="0005",
     ),
 }
 _BEFORE_THE_FIRST_RELEASE = ("0003",)
@@ -122,6 +133,14 @@ def indexes_beyond(was: dict[str, Any], now: dict[str, Any]) -> set[str]:
     return found | {f"{name} is another" for name in was.keys() & now.keys() if was[name] != now[name]}
 
 
+# By this transaction, so that others can't read or can't write.
+_LOCKED = """
+    SELECT relname FROM pg_locks JOIN pg_class ON pg_class.oid = relation
+    WHERE pid = pg_backend_pid() AND relkind = 'r'
+    AND mode IN ('AccessExclusiveLock', 'ShareRowExclusiveLock', 'ShareLock')
+"""
+
+
 def done_by(connection: Connection, work: Any) -> set[str]:
     """Run `work`, which changes the schema, and say what it does beyond expanding it."""
     changed: set[str] = set()
@@ -135,20 +154,24 @@ def done_by(connection: Connection, work: Any) -> set[str]:
     event.listen(connection, "before_cursor_execute", note)
     work(connection)
     event.remove(connection, "before_cursor_execute", note)
+    locked = sorted(set(connection.scalars(text(_LOCKED))) & before.keys())
+    if len(locked) > 1:
+        return {f"{', '.join(locked)} are locked together"} | beyond(connection, before, changed)
+    return beyond(connection, before, changed)
+
+
+def beyond(connection: Connection, before: Schema, changed: set[str]) -> set[str]:
     return beyond_expanding(before, schema_of(connection)) | {
         f"{table}: rows are changed" for table in changed & before.keys()
     }
 
 
 async def test_each_revision_only_expands_or_says_why_it_does_not(postgres_database_url: str) -> None:
-    def look(connection: Connection) -> dict[str, set[str]]:
-        return {
-            revision: done_by(connection, lambda connection, to=revision: migrations.upgrade(connection, to))
-            for revision in revisions()
-        }
-
     database = Database(postgres_database_url)
-    found = await database.migrate(look)
+    found = {
+        revision: await database.migrate(partial(done_by, work=partial(migrations.upgrade, revision=revision)))
+        for revision in revisions()
+    }
     await database.close()
     assert found == {revision: CONTRACTS[revision].does if revision in CONTRACTS else set() for revision in found}
 
@@ -181,7 +204,7 @@ def test_what_is_taken_away_the_release_before_does_not_need(revision: str) -> N
         ("ALTER TABLE trainings ADD COLUMN new FLOAT DEFAULT random()", {"trainings is written anew"}),
         ("ALTER TABLE trainings ADD CHECK (fence < 100)", {"trainings: check fence < 100 is new"}),
         ("ALTER TABLE events ADD FOREIGN KEY (tenant_id) REFERENCES tenants (id)",
-         {"events.tenant_id refers to tenants"}),
+         {"events.tenant_id refers to tenants", "events, tenants are locked together"}),
         ("CREATE UNIQUE INDEX uq_new ON trainings (model_id)", {"trainings: index uq_new is unique"}),
         ("DROP INDEX ix_trainings_due", {"trainings: index ix_trainings_due is gone"}),
         ("UPDATE trainings SET fence = 0", {"trainings: rows are changed"}),

@@ -58,6 +58,17 @@ class TestWhileATableIsLocked:
             assert await revision_of(before) == "0005"
         assert await migrate(before) == ("0005", newest_revision())
 
+    async def test_what_is_before_it_is_done(self, postgres_database_url: str) -> None:
+        """One revision after the other, so that none holds the locks of all: 0005 is of deliveries only."""
+        database = Database(postgres_database_url)
+        await database.migrate(lambda connection: migrations.upgrade(connection, "0004"))
+        async with uncommitted(postgres_database_url, looks_at_trainings):
+            with pytest.raises(StorageUnavailable, match="locked for 1 s"):
+                await migrate(database, patience=1)
+            assert await revision_of(database) == "0005"
+        assert await migrate(database) == ("0005", newest_revision())
+        await database.close()
+
 
 class TestOneAtATime:
     async def test_a_second_migration_waits_for_the_first(self, before: Database, postgres_database_url: str) -> None:

@@ -36,7 +36,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 async def migrate(
     database: Database, *, moving: bool = False, patience: float = _PATIENCE_SECONDS, clock: Clock | None = None
 ) -> tuple[str | None, str | None]:
-    """Bring `database` to the newest revision, under a lock, in one transaction. Returns (before, after).
+    """Bring `database` to the newest revision, under a lock, in one transaction; on a PostgreSQL that is in use, in one
+    for each revision. Returns (before, after).
 
     One of a newer release stays as it is, if that release says that our code can run on it. Raises ConfigurationError
     for one that is part of a move, or was left by one, unless it is the move who asks; StorageUnavailable when others
@@ -45,9 +46,13 @@ async def migrate(
     clock = clock or SystemClock()
     until = clock.monotonic() + patience
     pause = _FIRST_PAUSE
+    steps: list[tuple[str | None, str | None]] = []
     while True:
         try:
-            return await database.migrate(partial(_migrate, moving=moving))
+            steps.append(await database.migrate(partial(_migrate, moving=moving)))
+            if not _goes_on(steps[-1][1]):
+                return steps[0][0], steps[-1][1]
+            continue
         except StorageUnavailable as unavailable:
             if not was_locked(unavailable):
                 raise
@@ -86,10 +91,15 @@ def _migrate(connection: Connection, *, moving: bool) -> tuple[str | None, str |
         _refuse_unless_compatible(connection, before, moving=moving)
         return before, before
     if before != newest:
-        upgrade(connection)
+        # Who held the locks of several revisions would stand across from requests more often.
+        upgrade(connection, "head" if before is None or connection.dialect.name == "sqlite" else "+1")
     _note_oldest_code(connection)
     reached(CrashPoint.MIGRATING)
     return before, _revision(connection)
+
+
+def _goes_on(revision: str | None) -> bool:
+    return revision in _known() and revision != newest_revision()
 
 
 def _refuse_unless_compatible(connection: Connection, revision: str, *, moving: bool) -> None:

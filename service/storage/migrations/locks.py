@@ -60,8 +60,8 @@ def who_is_in_the_way(unit: UnitOfWork, *, seconds: float) -> str:
     )
     who = f" (the oldest: process {oldest[0]} {oldest[1]!r}, open for {oldest[2]:.0f} s)" if oldest else ""
     return (
-        f"other transactions have kept its tables locked for {seconds:g} s{who}; nothing was changed: end them, "
-        "or try again later"
+        f"other transactions have kept its tables locked for {seconds:g} s{who}; end them, or try again later: "
+        "the running release goes on"
     )
 
 
