@@ -1,14 +1,14 @@
 """Stacks of real processes, ended by id whatever the test does."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from service.cli.processes import Children
 from tests.acceptance.load import say
-from tests.acceptance.stack import Stack
+from tests.acceptance.stack import MASTER_KEY, Stack
 
 
 @pytest.fixture
@@ -16,6 +16,15 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
     """A simulated PhotoGPT and a receiver; the test starts the gateway."""
     with Children(tmp_path) as children:
         stack = Stack(children)
+        yield stack
+        stack.close()
+
+
+@pytest.fixture
+async def postgres_stack(tmp_path: Path, postgres_database_url: str) -> AsyncIterator[Stack]:
+    """The same, for gateways on a PostgreSQL."""
+    with Children(tmp_path) as children:
+        stack = Stack(children, postgres_database_url, GATEWAY_MASTER_KEY=MASTER_KEY)
         yield stack
         stack.close()
 

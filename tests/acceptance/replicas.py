@@ -10,7 +10,6 @@ from service.cli.processes import Child
 from tests.acceptance.stack import Stack
 from tests.support.waiting import wait_until_sync
 
-MASTER_KEY = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 # All but the first import what they need at the same time, on whatever this machine has left.
 _LONGEST_START = 60.0
 

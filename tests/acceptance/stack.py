@@ -29,6 +29,8 @@ FAST = {
     # What bounds the copies that a kill may cause: history.SLOTS.
     "GATEWAY_DELIVERIES_IN_FLIGHT": "64",
 }
+# For gateways on PostgreSQL, which make none.
+MASTER_KEY = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 # As many trainings at once as a test wants.
 _MANY = 1_000_000
 

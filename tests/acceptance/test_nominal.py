@@ -1,12 +1,8 @@
 """The story of the README, 200 times at once: request, trigger, polls, event, verified webhook."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-import pytest
-
-from service.cli.processes import Children
 from tests.acceptance.stack import Stack, assert_one_event_each
 from tests.support.node import SignedMessage, Verdict
 
@@ -53,16 +49,6 @@ def test_a_deleted_model_ends_in_one_webhook(stack: Stack) -> None:
     assert_one_event_each([webhook], [training], "deleted")
     assert webhook["event"]["data"]["metadata"] == {"user": "42"}
     assert webhook["event"]["data"] == stack.api.get(f"/v1/trainings/{training['id']}").json()
-
-
-@pytest.fixture
-async def postgres_stack(tmp_path: Path, postgres_database_url: str) -> AsyncIterator[Stack]:
-    with Children(tmp_path) as children:
-        stack = Stack(
-            children, postgres_database_url, GATEWAY_MASTER_KEY="MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
-        )
-        yield stack
-        stack.close()
 
 
 async def test_the_same_on_postgresql_with_a_kill_in_between(postgres_stack: Stack) -> None:

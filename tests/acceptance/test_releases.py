@@ -2,7 +2,6 @@
 
 import json
 import signal
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from tests.acceptance.releases import PROJECT, after_ours, before_revision, newe
 from tests.acceptance.stack import Stack, assert_one_event_each
 from tests.storage.earlier import revisions
 
-MASTER_KEY = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 PATIENCE = 120.0
 # Before the first release requests were compared in another way.
 FINGERPRINTS_SINCE = "0003"
@@ -25,11 +23,8 @@ NEXT = f"{int(newest()) + 1:04d}"
 
 
 @pytest.fixture
-async def stack(tmp_path: Path, postgres_database_url: str) -> AsyncIterator[Stack]:
-    with Children(tmp_path) as children:
-        stack = Stack(children, postgres_database_url, GATEWAY_MASTER_KEY=MASTER_KEY)
-        yield stack
-        stack.close()
+def stack(postgres_stack: Stack) -> Stack:
+    return postgres_stack
 
 
 @dataclass

@@ -5,22 +5,20 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from service.cli.processes import Children
 from tests.acceptance.followers import Reader, pages, stream
 from tests.acceptance.history import judge_the_end, rows, wait_for_the_end
 from tests.acceptance.load import Load, say, share_secret, train_request
-from tests.acceptance.replicas import MASTER_KEY, Replica, Replicas
+from tests.acceptance.replicas import Replica, Replicas
 from tests.acceptance.stack import FAST, Stack
 from tests.support.waiting import wait_until_sync
 
@@ -41,12 +39,9 @@ _MINUTES = 80
 
 
 @pytest.fixture
-async def stack(tmp_path: Path, postgres_database_url: str) -> AsyncIterator[Stack]:
-    with Children(tmp_path) as children:
-        stack = Stack(children, postgres_database_url, GATEWAY_MASTER_KEY=MASTER_KEY)
-        share_secret(stack)
-        yield stack
-        stack.close()
+def stack(postgres_stack: Stack) -> Stack:
+    share_secret(postgres_stack)
+    return postgres_stack
 
 
 @pytest.mark.timeout(3600)

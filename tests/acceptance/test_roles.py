@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import httpx
 import pytest
 
-from service.cli.processes import Child, Children
+from service.cli.processes import Child
 from tests.acceptance.stack import Stack
 from tests.support.waiting import wait_until_sync
 
-MASTER_KEY = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
-
 
 @pytest.fixture
-async def stack(tmp_path: Path, postgres_database_url: str) -> AsyncIterator[Stack]:
-    with Children(tmp_path) as children:
-        stack = Stack(children, postgres_database_url, GATEWAY_MASTER_KEY=MASTER_KEY)
-        yield stack
-        stack.close()
+def stack(postgres_stack: Stack) -> Stack:
+    return postgres_stack
 
 
 @contextmanager

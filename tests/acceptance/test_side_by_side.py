@@ -5,23 +5,20 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from itertools import cycle
-from pathlib import Path
 
 import httpx
 import pytest
 from sqlmodel import select, update
 
-from service.cli.processes import Children
 from service.storage.database import Database
 from service.storage.migrations import migrate
 from service.storage.tables import Training
 from tests.acceptance.history import rows, wait_for_the_end
 from tests.acceptance.load import say, share_secret, train_request
-from tests.acceptance.replicas import MASTER_KEY, Replica, Replicas
+from tests.acceptance.replicas import Replica, Replicas
 from tests.acceptance.stack import Stack
 from tests.support.rows import a_tenant, a_training, store
 
@@ -34,12 +31,9 @@ _ROWS_AT_ONCE = 5000
 
 
 @pytest.fixture
-async def stack(tmp_path: Path, postgres_database_url: str) -> AsyncIterator[Stack]:
-    with Children(tmp_path) as children:
-        stack = Stack(children, postgres_database_url, GATEWAY_MASTER_KEY=MASTER_KEY)
-        share_secret(stack)
-        yield stack
-        stack.close()
+def stack(postgres_stack: Stack) -> Stack:
+    share_secret(postgres_stack)
+    return postgres_stack
 
 
 @pytest.mark.timeout(3600)
