@@ -7,7 +7,8 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-_PRECISE_SECONDS = 1.0
+# Seconds by which a clock may be wrong, for each second since it was right: ten times what quartz does.
+_DRIFT = 0.001
 
 
 class Clock(Protocol):
@@ -43,15 +44,22 @@ class SharedClock:
     def __init__(self, own: Clock) -> None:
         self._own = own
         self._told: tuple[datetime, float] | None = None
+        self._unsure = 0.0
 
     def tell(self, now: datetime, *, asked: float, answered: float) -> None:
         """The shared clock said `now` at some moment between these two, of the monotonic clock.
 
-        What took long to say, as when the database was away meanwhile, would tell less than what is known already.
+        On a busy machine an answer may be long on its way, and tell less than what is known already: so the surest is
+        kept, and grows unsure with time. What contradicts it beyond both doubts says that the shared clock was set.
         """
-        if self._told is not None and answered - asked > _PRECISE_SECONDS:
-            return
-        self._told = now, (asked + answered) / 2
+        told_at, unsure = (asked + answered) / 2, (answered - asked) / 2
+        if self._told is not None:
+            then, was_told_at = self._told
+            known_unsure = self._unsure + _DRIFT * (told_at - was_told_at)
+            difference = abs((now - then).total_seconds() - (told_at - was_told_at))
+            if unsure > known_unsure and difference <= unsure + known_unsure:
+                return
+        self._told, self._unsure = (now, told_at), unsure
 
     def now(self) -> datetime:
         if self._told is None:

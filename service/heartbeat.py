@@ -113,11 +113,9 @@ class Heartbeat:
     async def _hear_time(self) -> None:
         if self._shared is None:
             return
-        asked = self._clock.monotonic()
-        told = await self._database.time()
-        answered = self._clock.monotonic()
+        told = await self._database.time(self._clock)
         if told is not None:
-            self._shared.tell(told, asked=asked, answered=answered)
+            self._shared.tell(told.now, asked=told.asked, answered=told.answered)
 
     def _look_at_clock(self) -> None:
         """Compare how far both clocks went since the last beat; a monotonic clock knows no jumps."""

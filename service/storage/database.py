@@ -7,6 +7,7 @@ transaction is ever open across a network call. How each database runs it: `sqli
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
@@ -77,6 +78,15 @@ class UnitOfWork:
         written = self.session.exec(update(Heartbeat).where(col(Heartbeat.id) == 1).values(at=now))
         if written.rowcount == 0:
             insert_if_new(self.session, Heartbeat(id=1, at=now))
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The server's time at some moment between these two, of the monotonic clock."""
+
+    now: datetime
+    asked: float
+    answered: float
 
 
 Work = Callable[[UnitOfWork], T]
@@ -163,10 +173,10 @@ class Database:
         """Raise StorageUnavailable unless the database is there and begins a write transaction."""
         await self.run(lambda connection: connection.execute(text("SELECT 1")))
 
-    async def time(self) -> datetime | None:
+    async def time(self, clock: Clock) -> Told | None:
         """What the server's clock says; None on SQLite, which has none but this machine's."""
         with blaming_the_database():
-            return await self._runner.read(_time)
+            return await self._runner.read(lambda connection: _time(connection, clock))
 
     async def beat(self, now: datetime) -> None:
         """Raise StorageUnavailable unless the database can be written: a full disk shows in nothing less."""
@@ -198,11 +208,13 @@ def _commit(connection: Connection, work: Work[T]) -> tuple[T, News]:
         return result, unit.news
 
 
-def _time(connection: Connection) -> datetime | None:
+def _time(connection: Connection, clock: Clock) -> Told | None:
     if connection.dialect.name == "sqlite":
         return None
-    told: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
-    return told.astimezone(UTC)
+    # Only the way there and back: for a connection one may have waited long.
+    asked = clock.monotonic()
+    now: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+    return Told(now.astimezone(UTC), asked, clock.monotonic())
 
 
 def _look(connection: Connection, work: Work[T]) -> T:
