@@ -162,12 +162,13 @@ class Outbox:
 
     def give_up_waiting(self, hosts: Sequence[str], *, now: datetime, limit: int) -> int:
         """Bury what waits for one of these hosts, whose breakers are open, and has waited too long. How many."""
-        waiting = (
+        waiting = self._session.exec(
             select(Delivery.id)
             .where(col(Delivery.host).in_(hosts), col(Delivery.due_at) <= now, col(Delivery.give_up_at) <= now)
             .limit(limit)
             .with_for_update(skip_locked=True)
-        )
+        ).all()
+        # Not in one statement: PostgreSQL may choose a plan that asks for the rows again and again, and so for more.
         return self._session.exec(
             update(Delivery)
             .where(col(Delivery.id).in_(waiting))

@@ -12,6 +12,20 @@ from tests.acceptance.history import Figures, History, Row, judge
 BODY = "the body"
 
 
+def _attempt(number: int, status: int | None, error_class: str | None) -> Row:
+    """The second begins after the first has ended."""
+    duration = None if status is None else 100
+    started_at = f"2026-02-01T10:00:0{number}+00:00"
+    return {
+        "delivery_id": "dlv_1",
+        "number": number,
+        "started_at": started_at,
+        "duration_ms": duration,
+        "status_code": status,
+        "error_class": error_class,
+    }
+
+
 def history(**changes: Any) -> History:
     """One training that ended well, whose delivery was interrupted once and therefore sent twice."""
     hook = {"webhook_id": "evt_1", "name": "a", "body": BODY, "verified": True, "problem": None, "answered": 204}
@@ -28,8 +42,8 @@ def history(**changes: Any) -> History:
         ],
         deliveries=[{"id": "dlv_1", "event_id": "evt_1", "status": "delivered", "url": "http://127.0.0.1:1/hook/a"}],
         attempts=[
-            {"delivery_id": "dlv_1", "number": 1, "status_code": None, "error_class": "interrupted"},
-            {"delivery_id": "dlv_1", "number": 2, "status_code": 204, "error_class": None},
+            _attempt(1, None, "interrupted"),
+            _attempt(2, 204, None),
         ],
     )
     return replace(good, **changes)
@@ -59,7 +73,7 @@ WRONG: dict[str, Callable[[], History]] = {
     "wrong signature": lambda: history(received=changed([*GOOD.received], verified=False)),
     "delivered and never received": lambda: history(received=[]),
     "more copies than attempts": lambda: history(received=[*GOOD.received, GOOD.received[0]]),
-    "sent again after success": lambda: history(attempts=[GOOD.attempts[1], GOOD.attempts[0]]),
+    "sent again after success": lambda: history(attempts=[_attempt(1, 204, None), _attempt(2, None, "interrupted")]),
     "not delivered": lambda: history(deliveries=changed([*GOOD.deliveries], status="dead")),
     "no delivery": lambda: history(deliveries=[]),
 }

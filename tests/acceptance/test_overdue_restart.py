@@ -30,6 +30,8 @@ _SLACK = 1.0
 _SETTINGS = {
     # No model is due a second time within this test.
     "GATEWAY_POLL_INTERVAL": "7200",
+    # Single polls are what is counted here.
+    "GATEWAY_SWEEP": "false",
 }
 _UNPOLLED = "SELECT count(*) AS left FROM trainings WHERE last_polled_at IS NULL AND model_id LIKE 'overdue-%'"
 
