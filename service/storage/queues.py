@@ -18,7 +18,7 @@ from sqlmodel import Session, col, func, select, update
 from service.domain.queue import has_waited_too_long, soonest_try
 from service.domain.training import QueueRules, Status, Watch
 from service.storage.tables import Tenant, Training
-from service.storage.trainings import watch_of
+from service.storage.trainings import active_of, watch_of
 
 # So many that have waited too long are looked at in one turn.
 _BATCH = 100
@@ -69,9 +69,7 @@ class Queues:
     def is_trying(self, tenant_id: str) -> bool:
         """Whether a training that may have to wait is being triggered, or nobody knows yet what came of it."""
         trying = select(Training.id).where(
-            Training.tenant_id == tenant_id,
-            col(Training.finished_at).is_(None),
-            col(Training.model_id) > "",  # for SQLite, as in Trainings.count_active
+            *active_of(tenant_id),
             Training.status == Status.SUBMITTING,
             col(Training.queues),
         )

@@ -7,7 +7,7 @@ from sqlmodel import Session, col, select
 from service.domain.training import Status
 from service.storage.sweeps import MOST_OF_ONE_SWEEP
 from service.storage.tables import Training
-from service.storage.trainings import DueTraining, due_training
+from service.storage.trainings import DueTraining, Trainings, active_of, due_training
 
 
 class Sightings:
@@ -16,28 +16,19 @@ class Sightings:
 
     def of_model(self, tenant_id: str, model_id: str, *, hold: bool = False) -> DueTraining | None:
         """The active training of a model, if there is one; `hold`: until the end of this transaction."""
-        query = select(Training).where(
-            Training.tenant_id == tenant_id, Training.model_id == model_id, col(Training.finished_at).is_(None)
-        )
-        row = self._session.exec(query.with_for_update(key_share=True) if hold else query).first()
+        row = Trainings(self._session).active(tenant_id, model_id, hold=hold)
         return None if row is None else due_training(row, None)
 
     def in_training(self, tenant_id: str) -> list[DueTraining]:
         """What is polled of this tenant, those first that are polled next."""
         query = (
             select(Training)
-            .where(Training.tenant_id == tenant_id, col(Training.finished_at).is_(None), col(Training.model_id) > "")
-            .where(Training.status == Status.TRAINING, col(Training.due_at).is_not(None))
+            .where(*active_of(tenant_id), Training.status == Status.TRAINING, col(Training.due_at).is_not(None))
             .order_by(col(Training.due_at))
             .limit(MOST_OF_ONE_SWEEP)
         )
         return [due_training(row, None) for row in self._session.exec(query)]
 
     def any_suspended(self, tenant_id: str) -> bool:
-        query = select(Training.id).where(
-            Training.tenant_id == tenant_id,
-            col(Training.finished_at).is_(None),
-            col(Training.model_id) > "",
-            col(Training.suspended),
-        )
+        query = select(Training.id).where(*active_of(tenant_id), col(Training.suspended))
         return self._session.exec(query.limit(1)).first() is not None

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import and_, bindparam, exists, or_
+from sqlalchemy import ColumnElement, and_, bindparam, exists, or_
 from sqlmodel import Session, col, func, select, update
 
 from service.domain.backoff import SOONEST_POLL
@@ -86,9 +86,7 @@ class Trainings:
         return self._session.exec(query.with_for_update(key_share=True) if hold else query).first()
 
     def count_active(self, tenant_id: str) -> int:
-        active = col(Training.tenant_id) == tenant_id, col(Training.finished_at).is_(None)
-        # Any model: only so does SQLite go through the index of active ones, and not through all there ever were.
-        return self._session.exec(select(func.count()).where(*active, col(Training.model_id) > "")).one()
+        return self._session.exec(select(func.count()).where(*active_of(tenant_id))).one()
 
     def page(
         self, tenant_id: str, *, status: str | None, model_id: str | None, before: str | None, limit: int
@@ -258,6 +256,16 @@ def due_training(row: Training, sealed_key: bytes | None) -> DueTraining:
         sealed_key=sealed_key,
         last_polled_at=row.last_polled_at,
         to_confirm=row.to_confirm,
+    )
+
+
+def active_of(tenant_id: str) -> tuple[ColumnElement[bool], ...]:
+    """The conditions of a tenant's active trainings."""
+    # Any model: only so does SQLite go through the index of active ones, and not through all there ever were.
+    return (
+        col(Training.tenant_id) == tenant_id,
+        col(Training.finished_at).is_(None),
+        col(Training.model_id) > "",
     )
 
 

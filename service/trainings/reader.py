@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import TypeVar
 
 from service.clock import Clock
 from service.domain.breaker import Breaker
@@ -15,6 +17,7 @@ from service.telemetry.logging import get_logger
 from service.tenancy import Tenancy
 from service.vault import SealBroken
 
+T = TypeVar("T")
 _log = get_logger("poller")
 
 # While nobody answers, one poll in this time; at short intervals (tests) never less often than a model is due anyway.
@@ -30,24 +33,22 @@ class Reader:
         self._clock = clock
 
     async def model(self, due: DueTraining) -> Seen:
-        key = self._key(due.tenant_id, due.sealed_key)
-        if not isinstance(key, Secret):
-            return key
-        if not self._breaker.lets_pass(self._clock.monotonic()):
-            return NOT_ASKED
-        seen = await self._photogpt.poll(key, due.model_id)
-        self._judge_upstream(seen)
-        return seen
+        return await self._ask(due.tenant_id, due.sealed_key, lambda key: self._photogpt.poll(key, due.model_id))
 
     async def models(self, tenant_id: str, sealed_key: bytes | None) -> Listed:
+        return await self._ask(tenant_id, sealed_key, self._photogpt.models)
+
+    async def _ask(
+        self, tenant_id: str, sealed_key: bytes | None, call: Callable[[Secret], Awaitable[T]]
+    ) -> T | KeyRefused | Unreadable:
         key = self._key(tenant_id, sealed_key)
         if not isinstance(key, Secret):
             return key
         if not self._breaker.lets_pass(self._clock.monotonic()):
             return NOT_ASKED
-        listed = await self._photogpt.models(key)
-        self._judge_upstream(listed)
-        return listed
+        seen = await call(key)
+        self._judge_upstream(seen)
+        return seen
 
     def _key(self, tenant_id: str, sealed_key: bytes | None) -> Secret | KeyRefused | Unreadable:
         try:
@@ -57,7 +58,7 @@ class Reader:
             return Unreadable("key_unreadable")
         return KeyRefused() if key is None else key
 
-    def _judge_upstream(self, seen: Seen | Listed) -> None:
+    def _judge_upstream(self, seen: object) -> None:
         """Whether PhotoGPT as a whole is up, by one answer or by none."""
         if not (isinstance(seen, Unreadable) and seen.outage):
             if self._breaker.succeeded():
