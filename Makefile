@@ -79,7 +79,8 @@ lock: .venv/.uv ## Recompile requirements/*.txt (UPGRADE=1 takes the newest vers
 	@$(COMPILE) requirements/uv.in -o requirements/uv.txt
 	@$(COMPILE) pyproject.toml -o requirements/runtime.txt
 	@$(COMPILE) pyproject.toml --extra simulator --group build -c requirements/runtime.txt -o requirements/simulator.txt
-	@$(COMPILE) pyproject.toml --extra simulator --group dev -c requirements/simulator.txt -o requirements/dev.txt
+	@$(COMPILE) pyproject.toml --extra tracing -c requirements/runtime.txt -o requirements/tracing.txt
+	@$(COMPILE) pyproject.toml --extra simulator --extra tracing --group dev -c requirements/simulator.txt -o requirements/dev.txt
 	@$(COMPILE) --group audit -o requirements/audit.txt
 
 .PHONY: audit
