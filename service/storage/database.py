@@ -95,7 +95,7 @@ Work = Callable[[UnitOfWork], T]
 class Runner(Protocol):
     """How one kind of database runs a function of a connection."""
 
-    async def write(self, work: Callable[[Connection], T]) -> T: ...
+    async def write(self, work: Callable[[Connection], T], of: str | None = None) -> T: ...
 
     async def read(self, work: Callable[[Connection], T]) -> T: ...
 
@@ -130,17 +130,20 @@ class Database:
             self._replicas = Replicas(self._runner.connect, self._spread, SystemClock())
             self._replicas.start()
 
-    async def transaction(self, work: Work[T]) -> T:
-        """Run `work` in one transaction: committed when it returns, rolled back when it raises."""
+    async def transaction(self, work: Work[T], *, of: str | None = None) -> T:
+        """Run `work` in one transaction: committed when it returns, rolled back when it raises.
+
+        `of`: the one tenant whose rows it touches; units of work of the same one may share a commit.
+        """
         with blaming_the_database():
-            result, news = await self._runner.write(lambda connection: _commit(connection, work))
+            result, news = await self._runner.write(lambda connection: _commit(connection, work), of)
         if news != _NO_NEWS:
             self._spread(news)
             if self._replicas is not None:
                 self._replicas.tell(news)
         return result
 
-    async def settle(self, work: Work[T], *, clock: Clock, until: float) -> T:
+    async def settle(self, work: Work[T], *, of: str, clock: Clock, until: float) -> T:
         """`transaction`, again and again while the database is unavailable, to monotonic time `until`.
 
         For what came of a call that was made: PhotoGPT or a receiver has acted, and it is known only here. `work` must
@@ -148,7 +151,7 @@ class Database:
         """
         while True:
             try:
-                return await self.transaction(work)
+                return await self.transaction(work, of=of)
             except StorageUnavailable:
                 if clock.monotonic() + _SETTLE_PAUSE > until:
                     raise

@@ -72,7 +72,7 @@ class Sqlite:
         self._writer.start()
         self._readers = ThreadPoolExecutor(_READERS, "sqlite-reader")
 
-    async def write(self, work: Callable[[Connection], T]) -> T:
+    async def write(self, work: Callable[[Connection], T], of: str | None = None) -> T:  # noqa: ARG002  # any two share one
         """Run `work` in the writer thread; returns after the commit that holds it."""
         if self._closed:
             raise StorageUnavailable("The database is closed.")  # nobody would take the job out of the queue

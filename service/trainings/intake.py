@@ -88,7 +88,9 @@ class Intake:
             return settled
         baseline = await self._baseline(caller, request.model_id)
         await self._callbacks.check_destination(request.callback)
-        begun = await self._database.transaction(lambda unit: self._store_intent(unit, caller, request, baseline))
+        begun = await self._database.transaction(
+            lambda unit: self._store_intent(unit, caller, request, baseline), of=caller.tenant_id
+        )
         if isinstance(begun, Outcome):
             return begun
         reached(CrashPoint.INTENT_COMMITTED)
@@ -136,7 +138,9 @@ class Intake:
         if known.suspended:
             return None  # PhotoGPT is asked first whether the key works again; then it is resumed, and joined
         await self._callbacks.check_destination(request.callback)
-        return await self._database.transaction(lambda unit: self._replay_or_join(unit, caller, request))
+        return await self._database.transaction(
+            lambda unit: self._replay_or_join(unit, caller, request), of=caller.tenant_id
+        )
 
     def _store_intent(
         self, unit: UnitOfWork, caller: Caller, request: TrainRequest, baseline: Observation
@@ -210,6 +214,7 @@ class Intake:
         _log.info("triggered", training_id=intent.training_id, model_id=request.model_id, result=str(result))
         outcome = await self._database.settle(
             lambda unit: self._store_outcome(unit, caller, request, intent, result),
+            of=caller.tenant_id,
             clock=self._clock,
             until=lease_ends,
         )

@@ -153,7 +153,7 @@ class Poller:
             reached(CrashPoint.STATUS_UNCOMMITTED)
             return saved
 
-        saved = await self._database.settle(record, clock=self._clock, until=lease_ends)
+        saved = await self._database.settle(record, of=due.tenant_id, clock=self._clock, until=lease_ends)
         reached(CrashPoint.STATUS_COMMITTED)
         self._log(due, seen, reading.after, saved=saved)
 

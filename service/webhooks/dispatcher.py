@@ -134,7 +134,10 @@ class Dispatcher:
         now = self._clock.now()
         decision = after(outcome, due.attempts_made + 1, self._schedule_of(due), self._rng.random())
         saved = await self._database.settle(
-            lambda unit: self._recorder.save(unit, due, outcome, decision, now=now), clock=self._clock, until=lease_ends
+            lambda unit: self._recorder.save(unit, due, outcome, decision, now=now),
+            of=due.tenant_id,
+            clock=self._clock,
+            until=lease_ends,
         )
         reached(CrashPoint.ATTEMPT_RECORDED)
         _log.info(
