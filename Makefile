@@ -17,6 +17,8 @@ endif
 # The interpreters to try, one a line. `make PYTHON=/path/to/python3 ...` tries that one only.
 PYTHONS = $(if $(PYTHON),echo "$(PYTHON)",type -aP python3.11 python3 python3.12 python3.13 python3.14)
 UV := .venv/bin/uv
+# The tests start a few hundred processes, each of which would compile all of `service` where Python may keep nothing.
+export PYTHONDONTWRITEBYTECODE :=
 NPM := $(shell command -v npm)
 
 .PHONY: help

@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 
 import asyncpg
 from sqlalchemy import Connection, ExceptionContext, event
+from sqlalchemy.dialects import registry
+from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
@@ -22,6 +24,7 @@ from sqlalchemy.pool import NullPool
 from service.clock import Clock, SystemClock
 from service.crashpoints import CrashPoint, reached
 from service.domain.errors import ConfigurationError, StorageUnavailable
+from service.storage.compiled import COMPILED, Alike
 from service.storage.groups import Groups
 from service.storage.in_doubt import Fate, InDoubt, fate_of, own_number, start_of_server
 from service.storage.unavailable import is_confused, passes, sqlstate
@@ -48,6 +51,13 @@ _NOT_KNOWN = "40003"
 _READ_ONLY = "25006"
 # What is kept with a connection of the pool: when it was made, and the start of the server that it was made to.
 _SINCE, _START = "since", "start"
+
+
+class Dialect(Alike, PGDialect_asyncpg):
+    supports_statement_cache = True
+
+
+registry.register("postgresql.alike", __name__, Dialect.__name__)
 
 
 class Postgres:
@@ -216,8 +226,9 @@ class Postgres:
         self, *, session: str = _SESSION, command_timeout: float | None = _COMMAND_SECONDS, **pool: Any
     ) -> AsyncEngine:
         engine = create_async_engine(
-            "postgresql+asyncpg://",
+            "postgresql+alike://",
             async_creator=lambda: self._connect(session, command_timeout),
+            execution_options={"compiled_cache": COMPILED},
             hide_parameters=True,  # errors are logged, and what is stored may be a token in a URL
             **pool,
         )
