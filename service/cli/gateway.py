@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import resource
-import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -40,8 +39,6 @@ def serve(
     ] = None,
 ) -> None:
     """Run the gateway; its settings come from the environment or .env (see `check`)."""
-    # As process 1 of a container nobody else ends us, and what follows takes a second or two to import.
-    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
     from service.server import serve as run
     from service.telemetry.logging import configure_logging, log_what_nobody_catches
     from service.telemetry.masking import mask_values

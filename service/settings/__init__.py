@@ -25,6 +25,8 @@ SECRETS = frozenset(
         "GATEWAY_PREVIOUS_MASTER_KEY",
     }
 )
+# What may stand in a file that NAME_FILE names: also the address of PostgreSQL, which has a password in it.
+IN_FILES = SECRETS | {"DATABASE_URL"}
 _GATEWAY_DEFAULTS = {
     "GATEWAY_HOST": "0.0.0.0",  # noqa: S104  # a gateway is there for the network
     "GATEWAY_TENANT_TRAININGS": 10_000,
