@@ -75,6 +75,10 @@ format: .venv/.dev ## Format the code and repair what the linter can repair
 openapi: .venv/.setup ## Write openapi/service.yaml from the code
 	@.venv/bin/photogpt-webhooks openapi --output openapi/service.yaml
 
+.PHONY: docs
+docs: .venv/.dev ## Write what is generated in docs/ from the code
+	@.venv/bin/python -m tests.docs
+
 COMPILE = $(UV) pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-header $(if $(UPGRADE),--upgrade)
 .PHONY: lock
 lock: .venv/.uv ## Recompile requirements/*.txt (UPGRADE=1 takes the newest versions)
