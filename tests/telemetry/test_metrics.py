@@ -169,7 +169,7 @@ class TestWhatIsSo:
             await gateway.upstream.put_model(model)
             await gateway.started(model, callback_url=gateway.receiver.hook())
         assert value(parts, "upstream_breaker_open") == 0
-        await gateway.upstream.fault("reset", path="/models/.*", times=5)
+        await gateway.upstream.fault("reset", path="/models/.*", times=6)
         gateway.advance(6 * MINUTE)
         await gateway.poll()
         assert value(parts, "upstream_breaker_open") == 1
