@@ -21,6 +21,7 @@ from service.api import (
     trainings,
     webhook_endpoints,
 )
+from service.api.access import Access
 from service.api.body import BodyGuard
 from service.api.edge import Edge
 from service.api.schemas import EndpointEventOut, EventOut, Problem
@@ -75,6 +76,7 @@ def create_app(components: Components | None = None) -> FastAPI:
     problems.install(app)
     app.add_middleware(BodyGuard)
     app.add_middleware(Edge, open_sidecar=components is not None and components.settings.open_to_this_machine)
+    app.add_middleware(Access)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's documented way to extend it
     return app
 

@@ -197,6 +197,11 @@ class Settings(BaseSettings):
         "For tests only: die at this point of the failure model, C1 to C16, or at its Nth time: C8:N.",
         pattern=r"^C([1-9]|1[0-6])(:[1-9][0-9]{0,5})?$",
     )
+    access_log: Literal["off", "errors", "all"] = _variable(
+        "GATEWAY_ACCESS_LOG",
+        "errors",
+        "Which requests to the API have a line in the log; errors: those answered with 5xx.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = _variable(
         "GATEWAY_LOG_LEVEL", "info", "The least severe lines that are logged."
     )

@@ -20,6 +20,7 @@ from service.crashpoints import CrashPoint, reached
 from service.domain import ids
 from service.domain.backoff import poll_delay
 from service.domain.errors import Conflict, RateLimited, UpstreamRefused
+from service.domain.facts import Fact
 from service.domain.schedule import first_poll
 from service.domain.training import Observation, Rules, Signal, Status, Watch
 from service.photogpt.answers import Confirmed, NotReached, Refused, TriggerResult, Unclear
@@ -172,6 +173,7 @@ class Intake:
             if joined is None:
                 raise Conflict("The model is being submitted by another request.", code="in_flight", retry_after=1)
             return joined
+        unit.facts.note(Fact.TRAINING_ACCEPTED)
         self._tenancy.keep_key(unit, caller)
         self._callbacks.put(unit, caller, request.callback, training.id)
         self._replay.begin(unit, caller, request, training.id)

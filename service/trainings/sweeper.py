@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from service.clock import Clock
 from service.crashpoints import CrashPoint, reached
+from service.domain.facts import Polled, Swept
 from service.domain.sweep import (
     CONFIRMED_LATELY,
     UNANSWERED_FOR,
@@ -27,6 +28,7 @@ from service.storage.database import Database, UnitOfWork
 from service.storage.sweeps import DueSweep
 from service.storage.trainings import DueTraining
 from service.telemetry.logging import get_logger
+from service.telemetry.metrics import Metrics
 from service.trainings.reader import NOT_ASKED, Reader
 from service.trainings.reading import Readings, pause_key
 
@@ -45,6 +47,7 @@ class Sweeper:
         rules: Rules,
         clock: Clock,
         rng: random.Random,
+        metrics: Metrics,
     ) -> None:
         self._database = database
         self._reader = reader
@@ -52,6 +55,7 @@ class Sweeper:
         self._rules = rules
         self._clock = clock
         self._rng = rng
+        self._metrics = metrics
 
     async def sweep(self, sweep: DueSweep) -> None:
         """Read one claimed key's list and record what that means for each of its trainings."""
@@ -98,6 +102,8 @@ class Sweeper:
             for part in _parts(trainings):
                 await record(_keeping(part, raw_status, now, due_at))
         await record(lambda unit: unit.sweeps.end(sweep))
+        self._metrics.swept(Swept.USED)
+        self._metrics.polled(Polled.LISTED, sum(len(trainings) for trainings in kept.values()))
 
     async def _leave_to_polls(self, sweep: DueSweep, unusable: Unusable, record: _Record) -> None:
         now = self._clock.now()
@@ -109,6 +115,7 @@ class Sweeper:
             unit.sweeps.end(sweep, again=again)
 
         await record(leave)
+        self._metrics.swept(Swept.UNUSABLE)
 
     async def _fail(self, sweep: DueSweep, seen: KeyRefused | Throttled | Unreadable, record: _Record) -> None:
         """As if each that was due had been told so: none is asked after by itself because of this."""
@@ -127,6 +134,7 @@ class Sweeper:
                 pause_key(unit, sweep.tenant_id, until=until)
 
         await record(end)
+        self._metrics.swept(Swept.FAILED)
 
     def _saving(
         self, trainings: Sequence[DueTraining], seen: KeyRefused | Throttled | Unreadable, now: datetime
