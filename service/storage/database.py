@@ -27,6 +27,7 @@ from service.storage.idempotency import Idempotency
 from service.storage.insert import insert_if_new
 from service.storage.keysets import Keysets
 from service.storage.outbox import News, Outbox
+from service.storage.overview import Overview
 from service.storage.postgres import Postgres
 from service.storage.queues import Queues
 from service.storage.replicas import Replicas
@@ -66,6 +67,7 @@ class UnitOfWork:
         self.idempotency = Idempotency(session)
         self.call_counts = CallCounts(session)
         self.census = Census(session)
+        self.overview = Overview(session)
         self.session = session
 
     def alone_at(self, chore: str) -> bool:
