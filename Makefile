@@ -48,6 +48,10 @@ campaign: .venv/.dev ## Kill, crash, end and starve real gateways for hours; a s
 planted-bugs: .venv/.dev ## Plant bugs in a copy, one at a time, and see which tests notice them
 	@.venv/bin/python -m tests.planted_bugs
 
+.PHONY: bench
+bench: .venv/.dev ## Measure the gateway beside the naive service, in less than 10 minutes (ARGS="..."; python -m bench --help)
+	@.venv/bin/python -m bench short --json .bench/short.json $(ARGS)
+
 SEEDS = 10000
 .PHONY: simulate
 simulate: .venv/.dev ## Run the deterministic simulation (SEEDS=10000; FIRST=1); a failing seed says how to replay it

@@ -4,8 +4,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-SERVICE = Path(__file__).parents[1] / "service"
-MODULES = sorted(SERVICE.rglob("*.py"))
+PROJECT = Path(__file__).parents[1]
+MODULES = sorted(path for folder in ("service", "bench") for path in (PROJECT / folder).rglob("*.py"))
 # Names that say nothing about what is inside, so that everything ends up there.
 NAMES_WITHOUT_MEANING = {
     "base", "common", "core", "helper", "helpers", "manager", "managers", "misc", "util", "utils",
