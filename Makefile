@@ -92,6 +92,14 @@ audit: .venv/audit/.installed ## Look the locked packages up in the advisory dat
 	    --requirement requirements/$$lock.txt || exit 1; \
 	done
 
+.PHONY: image-test
+image-test: .venv/.setup ## Build the image and run it for real (root, buildah, podman; KEEP=FOLDER keeps the layers)
+	@.venv/bin/python -m deploy.trial image $(if $(KEEP),--keep "$(KEEP)")
+
+.PHONY: pod-test
+pod-test: .venv/.setup .venv/kubernetes/.installed ## Start a Pod from the rendered sidecar and hear of a training in it
+	@.venv/bin/python -m deploy.trial pod $(if $(KEEP),--keep "$(KEEP)")
+
 .PHONY: clean
 clean: ## Remove .venv, node_modules and caches; never data/
 	@rm -rf .venv dist tests/node/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
