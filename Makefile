@@ -17,6 +17,8 @@ endif
 # The interpreters to try, one a line. `make PYTHON=/path/to/python3 ...` tries that one only.
 PYTHONS = $(if $(PYTHON),echo "$(PYTHON)",type -aP python3.11 python3 python3.12 python3.13 python3.14)
 UV := .venv/bin/uv
+# The tests start a few hundred processes, each of which would compile all of `service` where Python may keep nothing.
+export PYTHONDONTWRITEBYTECODE :=
 NPM := $(shell command -v npm)
 
 .PHONY: help
@@ -72,6 +74,10 @@ format: .venv/.dev ## Format the code and repair what the linter can repair
 .PHONY: openapi
 openapi: .venv/.setup ## Write openapi/service.yaml from the code
 	@.venv/bin/photogpt-webhooks openapi --output openapi/service.yaml
+
+.PHONY: docs
+docs: .venv/.dev ## Write what is generated in docs/ from the code
+	@.venv/bin/python -m tests.docs
 
 COMPILE = $(UV) pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-header $(if $(UPGRADE),--upgrade)
 .PHONY: lock
