@@ -21,6 +21,7 @@ STRAY_IMPORTS = {
     "environment": "pydantic_settings",
     "logging": "structlog",
     "metrics": "prometheus_client",
+    "tracing": "opentelemetry",
     "brotli": "brotli",
     "cryptography": "cryptography",
     "standardwebhooks": "standardwebhooks",

@@ -29,6 +29,7 @@ from service.storage.database import Database, UnitOfWork
 from service.storage.tables import Training
 from service.storage.trainings import watch_of
 from service.telemetry.logging import get_logger
+from service.telemetry.tracing import current_traceparent
 from service.tenancy import Caller, Tenancy
 from service.trainings.callbacks import Callbacks
 from service.trainings.outcome import failure_of, outcome_of
@@ -89,7 +90,10 @@ class Intake:
             return settled
         baseline = await self._baseline(caller, request.model_id)
         await self._callbacks.check_destination(request.callback)
-        begun = await self._database.transaction(lambda unit: self._store_intent(unit, caller, request, baseline))
+        traceparent = current_traceparent()  # not in a transaction, which may be in another thread
+        begun = await self._database.transaction(
+            lambda unit: self._store_intent(unit, caller, request, baseline, traceparent)
+        )
         if isinstance(begun, Outcome):
             return begun
         reached(CrashPoint.INTENT_COMMITTED)
@@ -140,7 +144,12 @@ class Intake:
         return await self._database.transaction(lambda unit: self._replay_or_join(unit, caller, request))
 
     def _store_intent(
-        self, unit: UnitOfWork, caller: Caller, request: TrainRequest, baseline: Observation
+        self,
+        unit: UnitOfWork,
+        caller: Caller,
+        request: TrainRequest,
+        baseline: Observation,
+        traceparent: str | None,
     ) -> _Intent | Outcome:
         now = self._clock.now()
         self._tenancy.ensure(unit, caller)
@@ -163,6 +172,7 @@ class Intake:
             created_at=now,
             submitted_at=None if waits else now,
             due_at=None if waits else now + self._rules.lease,
+            traceparent=traceparent,
         )
         if not unit.trainings.add(training):
             joined = self._replay_or_join(unit, caller, request)
