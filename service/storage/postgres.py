@@ -25,6 +25,7 @@ from service.clock import Clock, SystemClock
 from service.crashpoints import CrashPoint, reached
 from service.domain.errors import ConfigurationError, StorageUnavailable
 from service.storage.compiled import COMPILED, Alike
+from service.storage.groups import Groups
 from service.storage.in_doubt import Fate, InDoubt, fate_of, own_number, start_of_server
 from service.storage.unavailable import is_confused, passes, sqlstate
 from service.telemetry.logging import get_logger
@@ -70,10 +71,11 @@ class Postgres:
         self._engine = self._make_engine(pool_size=_POOL, max_overflow=0, pool_timeout=_POOL_SECONDS)
         event.listen(self._engine.sync_engine, "connect", self._connected)
         event.listen(self._engine.sync_engine, "checkout", self._checked_out)
+        self._groups = Groups(once=self._write, alone=self._alone)
         self._reading = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
-    async def write(self, work: Callable[[Connection], T]) -> T:
-        return await self._patiently(lambda: self._write(work))
+    async def write(self, work: Callable[[Connection], T], of: str | None = None) -> T:
+        return await (self._alone(work) if of is None else self._groups.write(work, of))
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         return await self._patiently(lambda: self._read(work))
@@ -97,6 +99,9 @@ class Postgres:
 
     async def close(self) -> None:
         await self._engine.dispose()
+
+    async def _alone(self, work: Callable[[Connection], T]) -> T:
+        return await self._patiently(lambda: self._write(work))
 
     async def _patiently(self, once: Callable[[], Awaitable[T]]) -> T:
         """What `once` returns: again and again while it fails, without having changed anything, for what passes."""

@@ -65,7 +65,9 @@ class Job:
 
 
 class Sqlite:
-    def __init__(self, url: str) -> None:
+    """`on_group` hears, in the writer's thread, how many units of work are about to share a commit."""
+
+    def __init__(self, url: str, on_group: Callable[[int], None] = lambda _size: None) -> None:
         path = Path(url.removeprefix("sqlite:///"))
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,6 +76,7 @@ class Sqlite:
         _refuse_or_warn(url, file_system_here(path.parent))
         self._url = url
         self._path = path
+        self._on_group = on_group
         self._writing = sqlite_engine(url, begin="BEGIN IMMEDIATE", pool_size=1)
         self._reading = sqlite_engine(url, begin="BEGIN", pool_size=_READERS, read_only=True)
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
@@ -82,7 +85,7 @@ class Sqlite:
         self._writer.start()
         self._readers = ThreadPoolExecutor(_READERS, "sqlite-reader")
 
-    async def write(self, work: Callable[[Connection], T]) -> T:
+    async def write(self, work: Callable[[Connection], T], of: str | None = None) -> T:  # noqa: ARG002  # any two share one
         """Run `work` in the writer thread; returns after the commit that holds it."""
         if self._closed:
             raise StorageUnavailable("The database is closed.")  # nobody would take the job out of the queue
@@ -132,6 +135,7 @@ class Sqlite:
     def _write_groups(self) -> None:
         while (first := self._jobs.get()) is not None:
             group, last = _queued_behind(first, self._jobs)
+            self._on_group(len(group))
             commit_group(self._writing, [job for job in group if job.done.set_running_or_notify_cancel()])
             if last:
                 return
