@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlmodel import Session, col, func, select, update
 
+from service.storage import prepared
 from service.storage.tables import Recovery, WebhookEndpoint
 
 
@@ -45,10 +46,7 @@ class Endpoints:
         """All of a tenant, for an event that goes to them: none is paused, disabled or deleted before the commit, so
         that what is done to its deliveries then is done to that event's, too.
         """
-        query = select(WebhookEndpoint).where(
-            WebhookEndpoint.tenant_id == tenant_id, col(WebhookEndpoint.deleted_at).is_(None)
-        )
-        return self._session.exec(query.order_by(col(WebhookEndpoint.id)).with_for_update(read=True)).all()
+        return self._session.exec(prepared.HELD_ENDPOINTS, params={"tenant_id": tenant_id}).all()
 
     def count(self, tenant_id: str) -> int:
         query = select(func.count()).where(

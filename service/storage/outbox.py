@@ -21,6 +21,7 @@ from service.domain.delivery import KEPT_WAITING, AttemptOutcome, Decision, Deli
 from service.domain.egress import host_of
 from service.domain.endpoint import EndpointStatus
 from service.domain.facts import DELIVERED, Fact, Facts
+from service.storage import prepared
 from service.storage.claim import Claim
 from service.storage.due_delivery import DueDelivery, SendLimits, due_delivery
 from service.storage.tables import Attempt, Callback, Delivery, Event, Tenant, Training, WebhookEndpoint
@@ -208,14 +209,7 @@ class Outbox:
         """Whoever takes a number keeps the tenant's row until the commit: numbers are committed in their order, and a
         reader who has seen one has seen all before it.
         """
-        taken = (
-            update(Tenant)
-            .where(col(Tenant.id) == tenant_id)
-            .values(event_position=col(Tenant.event_position) + 1)
-            .returning(col(Tenant.event_position))
-            .execution_options(synchronize_session=False)
-        )
-        return int(self._session.scalars(taken).one())
+        return int(self._session.scalars(prepared.NEXT_POSITION, {"tenant_id": tenant_id}).one())
 
     def _send(
         self,

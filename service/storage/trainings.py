@@ -15,6 +15,7 @@ from sqlmodel import Session, col, func, select, update
 from service.domain.backoff import SOONEST_POLL
 from service.domain.facts import Facts
 from service.domain.training import TERMINAL, Failure, Observation, Status, Watch
+from service.storage import prepared
 from service.storage.claim import Claim, within_room
 from service.storage.insert import insert_if_new
 from service.storage.tables import Callback, Tenant, Training
@@ -83,10 +84,8 @@ class Trainings:
         """The active training of a model. `hold` keeps it active until the end of this transaction: who adds a
         callback to it must not meet a replica that ends it at the same moment.
         """
-        query = select(Training).where(
-            Training.tenant_id == tenant_id, Training.model_id == model_id, col(Training.finished_at).is_(None)
-        )
-        return self._session.exec(query.with_for_update(key_share=True) if hold else query).first()
+        query = prepared.HELD_ACTIVE_TRAINING if hold else prepared.ACTIVE_TRAINING
+        return self._session.exec(query, params={"tenant_id": tenant_id, "model_id": model_id}).first()
 
     def count_active(self, tenant_id: str) -> int:
         return self._session.exec(select(func.count()).where(*active_of(tenant_id))).one()
@@ -160,40 +159,31 @@ class Trainings:
     ) -> Training | None:
         """Store `watch` if nobody has claimed, ended or changed the training since `fence`; None if somebody has."""
         ended = watch.status in TERMINAL
-        saved = (
-            update(Training)
-            .where(col(Training.id) == training_id, col(Training.fence) == fence, col(Training.finished_at).is_(None))
-            .values(
-                status=watch.status,
-                upstream_status=watch.raw_status,
-                left_baseline=watch.left_baseline,
-                overdue=watch.overdue,
-                suspended=watch.suspended,
-                not_found_count=watch.not_found_count,
-                key_refused_count=watch.key_refused_count,
-                readings=watch.readings,
-                expiring=watch.expiring,
-                to_confirm=False,
-                failure_code=watch.failure.code if watch.failure else None,
-                failure_message=watch.failure.message if watch.failure else None,
-                sequence=col(Training.sequence) + new_events,
-                fence=fence + 1,
-                due_at=None if ended else due_at,
-                finished_at=now if ended else None,
-                **changes,
-            )
-            .returning(Training)
-            .execution_options(synchronize_session=False, populate_existing=True)
-        )
-        return self._session.scalars(saved).one_or_none()
+        columns = {
+            "status": watch.status,
+            "upstream_status": watch.raw_status,
+            "left_baseline": watch.left_baseline,
+            "overdue": watch.overdue,
+            "suspended": watch.suspended,
+            "not_found_count": watch.not_found_count,
+            "key_refused_count": watch.key_refused_count,
+            "readings": watch.readings,
+            "expiring": watch.expiring,
+            "to_confirm": False,
+            "failure_code": watch.failure.code if watch.failure else None,
+            "failure_message": watch.failure.message if watch.failure else None,
+            "fence": fence + 1,
+            "due_at": None if ended else due_at,
+            "finished_at": now if ended else None,
+            **changes,
+        }
+        new = {f"new_{name}": value for name, value in columns.items()}
+        found = {"training_id": training_id, "held": fence, "new_events": new_events}
+        return self._session.scalars(prepared.save_training(columns), {**found, **new}).one_or_none()
 
     def resume_suspended(self, tenant_id: str, *, now: datetime) -> None:
         """The tenant's key works again: poll what was suspended as soon as its interval allows."""
-        self._session.exec(
-            update(Training)
-            .where(col(Training.tenant_id) == tenant_id, col(Training.suspended), col(Training.finished_at).is_(None))
-            .values(suspended=False, key_refused_count=0, due_at=now, fence=col(Training.fence) + 1)
-        )
+        self._session.exec(prepared.RESUME_SUSPENDED, params={"of_tenant": tenant_id, "now": now})
 
     def pull_in(self, *, latest: datetime) -> int:
         """Let nothing be due later than `latest`: for a restart with a shorter interval, or a wall clock that was put
@@ -228,8 +218,8 @@ class Trainings:
     def callbacks(self, training_ids: Sequence[str]) -> dict[str, list[Callback]]:
         """The callbacks of each training, oldest first."""
         found: dict[str, list[Callback]] = {training_id: [] for training_id in training_ids}
-        query = select(Callback).where(col(Callback.training_id).in_(training_ids)).order_by(col(Callback.id))
-        for callback in self._session.exec(query):
+        asked = {"training_ids": list(training_ids)}
+        for callback in self._session.exec(prepared.CALLBACKS_OF_TRAININGS, params=asked):
             found[callback.training_id].append(callback)
         return found
 

@@ -1,0 +1,78 @@
+"""The statements that every training runs, made once: to make one takes longer than to run it.
+
+Only what stands in the way of each train request, poll and event is here; the rest says what it wants where it asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import cache
+from typing import Any
+
+from sqlalchemy import bindparam
+from sqlmodel import col, select, update
+
+from service.storage.columns import UtcDateTime
+from service.storage.tables import Callback, Tenant, Training, WebhookEndpoint
+
+ACTIVE_TRAINING = select(Training).where(
+    col(Training.tenant_id) == bindparam("tenant_id"),
+    col(Training.model_id) == bindparam("model_id"),
+    col(Training.finished_at).is_(None),
+)
+HELD_ACTIVE_TRAINING = ACTIVE_TRAINING.with_for_update(key_share=True)
+
+RESUME_SUSPENDED: Any = (
+    update(Training)
+    .where(
+        col(Training.tenant_id) == bindparam("of_tenant"), col(Training.suspended), col(Training.finished_at).is_(None)
+    )
+    .values(
+        suspended=False, key_refused_count=0, due_at=bindparam("now", type_=UtcDateTime), fence=col(Training.fence) + 1
+    )
+)
+
+CALLBACKS_OF_TRAININGS = (
+    select(Callback)
+    .where(col(Callback.training_id).in_(bindparam("training_ids", expanding=True)))
+    .order_by(col(Callback.id))
+)
+
+HELD_ENDPOINTS = (
+    select(WebhookEndpoint)
+    .where(col(WebhookEndpoint.tenant_id) == bindparam("tenant_id"), col(WebhookEndpoint.deleted_at).is_(None))
+    .order_by(col(WebhookEndpoint.id))
+    .with_for_update(read=True)
+)
+
+NEXT_POSITION: Any = (
+    update(Tenant)
+    .where(col(Tenant.id) == bindparam("tenant_id"))
+    .values(event_position=col(Tenant.event_position) + 1)
+    .returning(col(Tenant.event_position))
+    .execution_options(synchronize_session=False)
+)
+
+
+def save_training(columns: Collection[str]) -> Any:
+    """Sets `columns`, and raises `sequence` by `new_events`, of the training `training_id` that still has the fence
+    `held` and has not ended. The value of a column goes by the name `new_COLUMN`.
+    """
+    return _save_training(tuple(sorted(columns)))
+
+
+@cache
+def _save_training(columns: tuple[str, ...]) -> Any:
+    stored = Training.metadata.tables["trainings"].columns
+    new = {name: bindparam(f"new_{name}", type_=stored[name].type) for name in columns}
+    return (
+        update(Training)
+        .where(
+            col(Training.id) == bindparam("training_id"),
+            col(Training.fence) == bindparam("held"),
+            col(Training.finished_at).is_(None),
+        )
+        .values(sequence=col(Training.sequence) + bindparam("new_events"), **new)
+        .returning(Training)
+        .execution_options(synchronize_session=False, populate_existing=True)
+    )
