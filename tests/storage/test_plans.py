@@ -195,6 +195,14 @@ async def test_what_counts_against_a_limit_is_counted_by_index(look: Look, on_sq
         assert trainings.effort <= 500, trainings
 
 
+async def test_suspended_trainings_are_looked_for_among_suspended_ones(look: Look, on_sqlite: bool) -> None:
+    plan = await look(lambda unit: unit.trainings.resume_suspended("ten_a", now=END))
+    assert not plan.read_whole
+    if on_sqlite:
+        assert plan.indexes("trainings") == {"ix_trainings_suspended"}
+        assert plan.effort <= 500, plan
+
+
 @pytest.mark.parametrize("endpoint", ["whe_a_1", "whe_a_2", "whe_a_3"])
 async def test_what_failed_is_counted_and_resent_by_index(
     look: Look, on_sqlite: bool, deliveries: int, endpoint: str
