@@ -125,25 +125,25 @@ class Outbox:
         pending = decision.status is DeliveryStatus.PENDING
         # The delivery first, as a claim does that takes it over at this moment.
         saved = self._session.exec(
-            update(Delivery)
-            .where(col(Delivery.id) == due.id, col(Delivery.fence) == due.fence)
-            .values(
+            prepared.RECORD_DELIVERY,
+            params={"delivery_id": due.id, "held": due.fence}
+            | prepared.values(
                 status=decision.status,
                 attempts_made=due.attempts_made + 1,
                 due_at=now + decision.retry_in if decision.retry_in is not None else None,
                 finished_at=None if pending else now,
                 fence=due.fence + 1,  # one claim, one outcome
-            )
+            ),
         )
         self._session.exec(
-            update(Attempt)
-            .where(col(Attempt.id) == due.attempt_id)
-            .values(
+            prepared.END_ATTEMPT,
+            params={"attempt_id": due.attempt_id}
+            | prepared.values(
                 duration_ms=round(outcome.duration / timedelta(milliseconds=1)),
                 status_code=outcome.status_code,
                 error_class=outcome.error_class,
                 excerpt=outcome.excerpt,
-            )
+            ),
         )
         self._facts.note(Fact.ATTEMPT, outcome.error_class or DELIVERED)
         self._facts.attempted_for.append(outcome.duration)
@@ -152,7 +152,7 @@ class Outbox:
         elif not pending:
             self._facts.note(Fact.DELIVERY_ENDED, decision.status)
             self._news.to_send = True  # the next event of this training may go now
-        return saved.rowcount > 0
+        return bool(saved.rowcount)
 
     def oldest_due(self) -> datetime | None:
         """When the delivery that waits longest became due, or the next one will."""
@@ -188,11 +188,10 @@ class Outbox:
 
     def note_on_callback(self, callback_id: str, problem: str | None, *, ended_at: datetime | None) -> None:
         """Note the last problem, or that there is none; and its end, with which what waits for it ends too."""
-        changes: dict[str, object] = {"last_problem": problem}
+        noted = {"callback_id": callback_id, **prepared.values(last_problem=problem)}
+        self._session.exec(prepared.NOTE_ON_CALLBACK, params=noted)
         if ended_at is not None:
-            changes["ended_at"] = ended_at
-        self._session.exec(update(Callback).where(col(Callback.id) == callback_id).values(**changes))
-        if ended_at is not None:
+            self._session.exec(update(Callback).where(col(Callback.id) == callback_id).values(ended_at=ended_at))
             training = select(Callback.training_id).where(col(Callback.id) == callback_id).scalar_subquery()
             ended = self._session.exec(
                 update(Delivery)

@@ -177,9 +177,8 @@ class Trainings:
             "finished_at": now if ended else None,
             **changes,
         }
-        new = {f"new_{name}": value for name, value in columns.items()}
-        found = {"training_id": training_id, "held": fence, "new_events": new_events}
-        return self._session.scalars(prepared.save_training(columns), {**found, **new}).one_or_none()
+        asked = {"training_id": training_id, "held": fence, "new_events": new_events, **prepared.values(**columns)}
+        return self._session.scalars(prepared.save_training(columns), asked).one_or_none()
 
     def resume_suspended(self, tenant_id: str, *, now: datetime) -> None:
         """The tenant's key works again: poll what was suspended as soon as its interval allows."""
