@@ -34,4 +34,4 @@ ONE_BY_ONE = {"GATEWAY_SWEEP": "false"}
 
 def until_stored(count: int) -> float:
     """Seconds from the beginning of storing so many watched models until the service has long been ready."""
-    return 6.0 + count / 8000
+    return 8.0 + count / 6000

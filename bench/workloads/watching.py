@@ -24,6 +24,7 @@ _WATCHING = {"untriggered": "training"}
 
 
 async def polls(world: World, target: Target, sizes: Sizes) -> list[Row]:
+    """`late`: how long models had been due when the service was ready, which it then catches up with."""
     return [await _polls(world, target, sizes, count) for count in sizes.watched]
 
 
@@ -78,6 +79,7 @@ async def _polls(world: World, target: Target, sizes: Sizes, count: int) -> Row:
     began, first_due = time.time(), until_stored(count)
     async with world.running(target, place, Watched(count, first_due, sizes.poll_interval)) as service:
         idle = service.tree.megabytes()
+        late = max(0.0, time.time() - began - first_due)
         await _sleep_until(began + first_due + _SETTLE)
         cpu, readings, at = service.tree.cpu_seconds(), await world.readings(), time.perf_counter()
         delays = await _health(service, sizes.seconds)
@@ -90,6 +92,7 @@ async def _polls(world: World, target: Target, sizes: Sizes, count: int) -> Row:
             "polls/CPU s": readings / max(used, 0.01),
             "CPU us/poll": used / max(readings, 1) * 1e6,
             "cores": used / took,
+            "late s": late,
             "health p99 ms": percentile(delays, 0.99) * 1000,
             "idle PSS MB": idle,
             "PSS MB": service.tree.megabytes(),
