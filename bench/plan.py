@@ -56,12 +56,12 @@ class Step:
 
 
 SHORT: Sequence[Step] = (
-    Step("ingest", Sizes(seconds=2), 3, naive=True),
-    Step("complete", Sizes(seconds=4, in_flight=(64,)), 3, naive=True),
-    Step("polls", Sizes(seconds=15, poll_interval=60, latency=0.2), 1),
+    Step("ingest", Sizes(seconds=2, in_flight=(1, 64)), 2, naive=True),
+    Step("complete", Sizes(seconds=3, in_flight=(64,)), 2, naive=True),
+    Step("polls", Sizes(seconds=10, poll_interval=60, latency=0.2), 1),
     Step("deliveries", Sizes(count=5_000, hosts=249), 1),
-    Step("latency", Sizes(count=2_000, hosts=100), 1),
-    Step("hanging", Sizes(count=4_000, hosts=100), 1),
+    Step("latency", Sizes(count=1_000, hosts=100), 1),
+    Step("hanging", Sizes(count=2_000, hosts=100), 1),
     Step("restart", Sizes(watched=(0, 100_000), poll_interval=300), 1),
     Step("memory", Sizes(watched=(0, 100_000), seconds=10, poll_interval=300), 1),
     Step("calls", Sizes(), 1, naive=True),
