@@ -15,7 +15,7 @@ from pathlib import Path
 from service.domain.delivery import ErrorClass
 from service.domain.event import EventType
 from service.domain.training import Status
-from service.settings import SECRETS
+from service.settings import IN_FILES
 from service.settings.groups import variables
 from tests.docs.pages import DOCS, ROOT
 from tests.openapi import committed
@@ -107,7 +107,7 @@ KINDS = (
         settings,
         DOCS / "configure.md",
         re.compile(r"(?<![A-Za-z_\]])((?:GATEWAY|PHOTOGPT)_[A-Z_]*[A-Z]|DATABASE_URL|POLL_SCHEDULE)\b(?!_)"),
-        frozenset({f"{secret}_FILE" for secret in SECRETS} | _OTHER_VARIABLES),
+        frozenset({f"{secret}_FILE" for secret in IN_FILES} | _OTHER_VARIABLES),
     ),
     Kind(
         "error code",
