@@ -94,6 +94,7 @@ class Training(SQLModel, table=True):
     finished_at: datetime | None = optional_time()
     due_at: datetime | None = optional_time()
     fence: int = 0
+    traceparent: str | None = None
 
 
 class Callback(SQLModel, table=True):
