@@ -237,6 +237,23 @@ def recover(
         out.print(f"{answer['id']}  {answer['status']}  {_counted(answer['total'])} to send again")
 
 
+@app.command(epilog=examples(f"photogpt-webhooks endpoints recovery {_EXAMPLE} rec_01m82kt0w2v5s3n8k7d6c4b1za"))
+def recovery(
+    endpoint_id: Endpoint,
+    recovery_id: Annotated[str, typer.Argument(metavar="RECOVERY", help="Its id, as `recover` printed it: rec_...")],
+    gateway: Gateway = DEFAULT_GATEWAY,
+    key: Credential = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show how far sending again has come."""
+    path = f"{_PATH}/{in_path(endpoint_id)}/recoveries/{in_path(recovery_id)}"
+    job = GatewayClient(gateway, key).call("GET", path)
+    if as_json:
+        print_json(job)
+    else:
+        out.print(f"{job['id']}  {job['status']}  {job['resent']} of {_counted(job['total'])} sent again")
+
+
 def _row(endpoint: Mapping[str, Any]) -> Sequence[str]:
     types = endpoint["events"]
     events = ", ".join(types) if len(types) <= _MOST_NAMED else f"{len(types)} types"

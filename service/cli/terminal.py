@@ -91,8 +91,10 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*columns)
-    table.columns[0].min_width, table.columns[0].no_wrap = _ID_WIDTH, True
+    table = Table()
+    for number, column in enumerate(columns):
+        is_id = number == 0
+        table.add_column(column, overflow="fold", no_wrap=is_id, min_width=_ID_WIDTH if is_id else None)
     for row in cells:
         texts = [Text(cell) for cell in row]
         for text in texts:
