@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from service.storage.sweeps import DueSweep
 from service.storage.trainings import DueTraining
 from service.telemetry.logging import get_logger
 from service.telemetry.metrics import Metrics
+from service.telemetry.tracing import Tracer
 from service.tenancy import Tenancy
 from service.trainings.cancellation import Cancellation
 from service.trainings.intake import Intake
@@ -78,9 +80,11 @@ class Loops:
     pruning: ClaimLoop[datetime]
     erasure: ClaimLoop[float]
     calls: ClaimLoop[None]
+    census: ClaimLoop[None]
 
     def __iter__(self) -> Iterator[ClaimLoop[Any]]:
-        return iter((self.polls, self.starts, self.deliveries, self.recoveries, self.pruning, self.erasure, self.calls))
+        first, second = (self.polls, self.starts), (self.deliveries, self.recoveries)
+        return iter((*first, *second, self.pruning, self.erasure, self.calls, self.census))
 
     def of(self, role: str) -> tuple[ClaimLoop[Any], ...]:
         """Those that run in a process of this role: each counts its own calls, and workers do all else."""
@@ -91,6 +95,7 @@ class Loops:
 class Components:
     settings: Settings
     clock: Clock
+    rng: random.Random
     database: Database
     photogpt: PhotoGPT
     proxy: Proxy
@@ -98,6 +103,7 @@ class Components:
     guard: Guard
     metrics: Metrics
     calls: CallCounter
+    tracer: Tracer
     keyring: Keyring
     tenancy: Tenancy
     trainings: FirstHalf
@@ -143,6 +149,7 @@ class Components:
         await self.photogpt.close()
         await self.proxy.close()
         await self.sender.close()
+        await self.tracer.close()
         await self.database.close()
 
 

@@ -21,6 +21,8 @@ STRAY_IMPORTS = {
     "environment": "pydantic_settings",
     "logging": "structlog",
     "metrics": "prometheus_client",
+    "pages": "jinja2",
+    "tracing": "opentelemetry",
     "brotli": "brotli",
     "cryptography": "cryptography",
     "standardwebhooks": "standardwebhooks",

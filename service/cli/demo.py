@@ -47,6 +47,7 @@ def demo(
         hook = _start(children, "receiver", "simulate", "receiver", "--port", "0").first_line()
         gateway = _gateway(children, photogpt, speed)
         out.print(f"   PhotoGPT {photogpt}\n   gateway  {gateway.base_url}\n   receiver {hook}")
+        out.print(f"   [bold]what it does, as its operator sees it: {gateway.base_url}/ops[/]")
 
         out.print(f"[bold]2.[/] Creating a model and uploading {_PICTURES} pictures, as every integrator does")
         model_id = _create_model(photogpt)

@@ -46,10 +46,7 @@ def serve(
 ) -> None:
     """Run the gateway; its settings come from the environment or .env (see `check`)."""
     import resource
-    import signal
 
-    # As process 1 of a container nobody else ends us, and what follows takes a second or two to import.
-    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
     from service.environment import load_settings, unknown_variables
     from service.server import serve as run
     from service.telemetry.logging import configure_logging, log_what_nobody_catches

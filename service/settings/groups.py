@@ -35,6 +35,7 @@ GROUPS = (
             "GATEWAY_PORT",
             "GATEWAY_HEALTH_PORT",
             "GATEWAY_TOKEN",
+            "GATEWAY_ADMIN_TOKEN",
             "GATEWAY_DOCS",
         ),
         (
@@ -136,7 +137,7 @@ GROUPS = (
     Group(
         "Logs and tests",
         "Logs go to stderr: lines of JSON, or text where that is a terminal.",
-        ("GATEWAY_LOG_LEVEL", "GATEWAY_CRASH_AT"),
+        ("GATEWAY_LOG_LEVEL", "GATEWAY_ACCESS_LOG", "GATEWAY_CRASH_AT"),
     ),
 )
 

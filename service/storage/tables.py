@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, Index, LargeBinary, Text, false, text
 from sqlmodel import Field, SQLModel
 
-from service.storage.columns import UtcDateTime, optional_time, partial_index
+from service.storage.columns import FAILING, UtcDateTime, optional_time, partial_index
 
 
 class Tenant(SQLModel, table=True):
@@ -94,6 +94,7 @@ class Training(SQLModel, table=True):
     finished_at: datetime | None = optional_time()
     due_at: datetime | None = optional_time()
     fence: int = 0
+    traceparent: str | None = None
 
 
 class Callback(SQLModel, table=True):
@@ -192,6 +193,7 @@ class Delivery(SQLModel, table=True):
         partial_index("ix_deliveries_endpoint_status", "endpoint_id", "status", "id", where="endpoint_id IS NOT NULL"),
         Index("ix_deliveries_tenant", "tenant_id", "id"),
         Index("ix_deliveries_status", "tenant_id", "status", "id"),
+        partial_index("ix_deliveries_failing", "host", "id", where=FAILING),
     )
 
     id: str = Field(primary_key=True)

@@ -20,6 +20,7 @@ from service.crashpoints import CrashPoint, reached
 from service.domain import ids
 from service.domain.backoff import poll_delay
 from service.domain.errors import Conflict, RateLimited, UpstreamRefused
+from service.domain.facts import Fact
 from service.domain.schedule import first_poll
 from service.domain.training import Observation, Rules, Signal, Status, Watch
 from service.photogpt.answers import Confirmed, NotReached, Refused, TriggerResult, Unclear
@@ -28,6 +29,7 @@ from service.storage.database import Database, UnitOfWork
 from service.storage.tables import Training
 from service.storage.trainings import watch_of
 from service.telemetry.logging import get_logger
+from service.telemetry.tracing import current_traceparent
 from service.tenancy import Caller, Tenancy
 from service.trainings.callbacks import Callbacks
 from service.trainings.outcome import failure_of, outcome_of
@@ -88,7 +90,10 @@ class Intake:
             return settled
         baseline = await self._baseline(caller, request.model_id)
         await self._callbacks.check_destination(request.callback)
-        begun = await self._database.transaction(lambda unit: self._store_intent(unit, caller, request, baseline))
+        traceparent = current_traceparent()  # not in a transaction, which may be in another thread
+        begun = await self._database.transaction(
+            lambda unit: self._store_intent(unit, caller, request, baseline, traceparent), of=caller.tenant_id
+        )
         if isinstance(begun, Outcome):
             return begun
         reached(CrashPoint.INTENT_COMMITTED)
@@ -136,10 +141,17 @@ class Intake:
         if known.suspended:
             return None  # PhotoGPT is asked first whether the key works again; then it is resumed, and joined
         await self._callbacks.check_destination(request.callback)
-        return await self._database.transaction(lambda unit: self._replay_or_join(unit, caller, request))
+        return await self._database.transaction(
+            lambda unit: self._replay_or_join(unit, caller, request), of=caller.tenant_id
+        )
 
     def _store_intent(
-        self, unit: UnitOfWork, caller: Caller, request: TrainRequest, baseline: Observation
+        self,
+        unit: UnitOfWork,
+        caller: Caller,
+        request: TrainRequest,
+        baseline: Observation,
+        traceparent: str | None,
     ) -> _Intent | Outcome:
         now = self._clock.now()
         self._tenancy.ensure(unit, caller)
@@ -162,12 +174,14 @@ class Intake:
             created_at=now,
             submitted_at=None if waits else now,
             due_at=None if waits else now + self._rules.lease,
+            traceparent=traceparent,
         )
         if not unit.trainings.add(training):
             joined = self._replay_or_join(unit, caller, request)
             if joined is None:
                 raise Conflict("The model is being submitted by another request.", code="in_flight", retry_after=1)
             return joined
+        unit.facts.note(Fact.TRAINING_ACCEPTED)
         self._tenancy.keep_key(unit, caller)
         self._callbacks.put(unit, caller, request.callback, training.id)
         self._replay.begin(unit, caller, request, training.id)
@@ -210,6 +224,7 @@ class Intake:
         _log.info("triggered", training_id=intent.training_id, model_id=request.model_id, result=str(result))
         outcome = await self._database.settle(
             lambda unit: self._store_outcome(unit, caller, request, intent, result),
+            of=caller.tenant_id,
             clock=self._clock,
             until=lease_ends,
         )

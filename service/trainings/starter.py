@@ -24,6 +24,7 @@ from service.photogpt.client import PhotoGPT
 from service.storage.database import Database, UnitOfWork
 from service.storage.queues import DueQueue, Waiting
 from service.telemetry.logging import get_logger
+from service.telemetry.tracing import Tracer
 from service.tenancy import Tenancy
 from service.trainings.outcome import failure_of
 from service.trainings.queueing import Queueing
@@ -59,6 +60,7 @@ class Starter:
         rules: Rules,
         clock: Clock,
         rng: random.Random,
+        tracer: Tracer,
     ) -> None:
         self._database = database
         self._photogpt = photogpt
@@ -68,6 +70,7 @@ class Starter:
         self._queueing = Queueing(rules.queue)
         self._clock = clock
         self._rng = rng
+        self._tracer = tracer
         self._busy: set[str] = set()
 
     async def claim(self, limit: int) -> Claimed[DueQueue]:
@@ -85,7 +88,8 @@ class Starter:
         try:
             first = await self._first(due)
             if first is not None:
-                await self._try(_turn(due.tenant_id, first), due.sealed_key)
+                with self._tracer.span("turn", parent=first.traceparent, training_id=first.id, model_id=first.model_id):
+                    await self._try(_turn(due.tenant_id, first), due.sealed_key)
         finally:
             self._busy.discard(due.tenant_id)
 
@@ -135,7 +139,9 @@ class Starter:
             await self._record(turn, baseline, lease_ends)
             return
         lease_ends = self._lease_ends()
-        intent = await self._database.transaction(lambda unit: self._store_intent(unit, turn, baseline))
+        intent = await self._database.transaction(
+            lambda unit: self._store_intent(unit, turn, baseline), of=turn.tenant_id
+        )
         if intent is None:
             return  # cancelled just now
         reached(CrashPoint.INTENT_COMMITTED)
@@ -181,7 +187,7 @@ class Starter:
     async def _record(self, turn: _Turn, result: TriggerResult, until: float) -> None:
         """What came of it, whether it was triggered or not even read."""
         status = await self._database.settle(
-            lambda unit: self._store_outcome(unit, turn, result), clock=self._clock, until=until
+            lambda unit: self._store_outcome(unit, turn, result), of=turn.tenant_id, clock=self._clock, until=until
         )
         _log.info("turn", training_id=turn.training_id, model_id=turn.model_id, result=str(result), status=status)
 

@@ -18,6 +18,7 @@ DEFAULTS = {
     "GATEWAY_PORT": 8470,
     "GATEWAY_HEALTH_PORT": 8471,
     "GATEWAY_TOKEN": None,
+    "GATEWAY_ADMIN_TOKEN": None,
     "GATEWAY_MASTER_KEY": None,
     "GATEWAY_PREVIOUS_MASTER_KEY": None,
     "GATEWAY_EXCERPTS": None,
@@ -51,6 +52,8 @@ DEFAULTS = {
     "GATEWAY_SWEEP": True,
     "GATEWAY_CRASH_AT": None,
     "GATEWAY_LOG_LEVEL": "info",
+    "GATEWAY_TRACES": False,
+    "GATEWAY_ACCESS_LOG": "errors",
 }
 
 
