@@ -48,7 +48,7 @@ def register(parent: typer.Typer) -> None:
 
 
 def train(
-    model_id: Annotated[str, typer.Argument(help="The PhotoGPT model to train.")],
+    model_id: Annotated[str, typer.Argument(metavar="MODEL_ID", help="The PhotoGPT model to train.")],
     callback: Annotated[str | None, typer.Option(metavar="URL", help="URL that the webhook is POSTed to.")] = None,
     metadata: Annotated[
         str | None, typer.Option(metavar="JSON", help='JSON object that comes back, such as {"user": "42"}.')
