@@ -23,6 +23,7 @@ from service.cli.client import (
     moment,
     only_own_options,
     print_page,
+    to_the_minute,
 )
 from service.cli.completion import ids_at
 from service.cli.examples import examples
@@ -257,7 +258,7 @@ def recovery(
 def _row(endpoint: Mapping[str, Any]) -> Sequence[str]:
     types = endpoint["events"]
     events = ", ".join(types) if len(types) <= _MOST_NAMED else f"{len(types)} types"
-    known = (endpoint["id"], endpoint["url"], events, endpoint["status"], clock_time(endpoint["failing_since"]))
+    known = (endpoint["id"], endpoint["url"], events, endpoint["status"], to_the_minute(endpoint["failing_since"]))
     return *known, endpoint["last_problem"] or "", endpoint["description"]
 
 
