@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from service import ops
 from service.api import (
     account,
     deliveries,
@@ -50,9 +52,13 @@ and answers as PhotoGPT does, with the headers `Training-Id` and `Link`.
 """
 
 
-def create_app(components: Components | None = None) -> FastAPI:
-    """The application; without components it only serves its own description (`photogpt-webhooks openapi`)."""
+def create_app(components: Components | None = None, rng: random.Random | None = None) -> FastAPI:
+    """The application; without components it only serves its own description (`photogpt-webhooks openapi`).
+
+    `rng`: what the operator's sessions are made with; must be cryptographically strong outside of tests.
+    """
     documented = components is None or components.settings.docs
+    page = ops.PREFIX if components is not None and components.settings.ops else None
     app = FastAPI(
         title="photogpt-webhooks",
         version="1",
@@ -74,9 +80,19 @@ def create_app(components: Components | None = None) -> FastAPI:
         docs.install(app)
     _describe_webhooks(app)
     problems.install(app)
-    app.add_middleware(BodyGuard)
-    app.add_middleware(Edge, open_sidecar=components is not None and components.settings.open_to_this_machine)
+    app.add_middleware(BodyGuard, forms=page)
+    app.add_middleware(
+        Edge,
+        open_sidecar=components is not None and components.settings.open_to_this_machine,
+        page=page,
+        open_page=components is not None and components.settings.open_ops,
+    )
     app.add_middleware(Access)
+    if components is not None and page is not None:
+        # Not before it is wanted: templates and signatures take a while to import.
+        from service.ops.install import install  # noqa: PLC0415
+
+        install(app, components, rng or random.SystemRandom())
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's documented way to extend it
     return app
 

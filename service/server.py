@@ -154,11 +154,22 @@ def _announce(settings: Settings, api_socket: socket.socket | None, health_socke
         callbacks_allowed=settings.callback_allow or None,
         egress_proxy=settings.egress_proxy,
         poll_interval=settings.poll_interval,
+        ops=_ops(settings, api_socket),
     )
     if settings.callback_allow_metadata:
         _log.warning("metadata_addresses_allowed", setting="GATEWAY_CALLBACK_ALLOW_METADATA")
     if settings.mode == "gateway" and settings.photogpt_base_url.startswith("http://"):
         _log.warning("upstream_without_tls", upstream=settings.photogpt_base_url)
+
+
+def _ops(settings: Settings, api_socket: socket.socket | None) -> str | None:
+    """Where the operator's page is, as somebody on this machine would open it; None: nowhere."""
+    if api_socket is None or not settings.ops:
+        return None
+    host = settings.host if settings.on_loopback else "localhost"
+    shown = f"[{host}]" if ":" in host else host
+    login = "" if settings.open_ops else " (log in with GATEWAY_ADMIN_TOKEN)"
+    return f"http://{shown}:{api_socket.getsockname()[1]}/ops{login}"
 
 
 def _callers(settings: Settings) -> str:

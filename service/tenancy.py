@@ -41,6 +41,11 @@ class Caller:
     key: Secret
 
 
+def on_behalf_of(tenant_id: str) -> Caller:
+    """For an operator, who acts on what a tenant has stored, and has no key of theirs."""
+    return Caller(tenant_id, Secret(""))
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What one tenant may have at a time, and how many requests it may send; None: any number."""

@@ -7,12 +7,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from service.domain.errors import TooManyWaiting
 
 # Each is an open connection.
 _MOST = 1000
+# How often who waits looks by itself: another replica's news wake nobody here.
+LOOK_SECONDS = 5.0
+# In place of a tenant: for news of whomever.
+EVERYBODY = "*"
+
+
+async def quiet(woken: asyncio.Event, seconds: float) -> None:
+    """Wait for news, at most so long."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await woken.wait()
 
 
 class Waiters:
@@ -54,7 +65,7 @@ class Waiters:
 
     def wake(self, tenants: Iterable[str] | None) -> None:
         """None: everybody."""
-        for tenant_id in list(self._waiting) if tenants is None else tenants:
+        for tenant_id in list(self._waiting) if tenants is None else {*tenants, EVERYBODY}:
             for woken in self._waiting.get(tenant_id, ()):
                 woken.set()
 

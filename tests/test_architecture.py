@@ -22,6 +22,7 @@ STRAY_IMPORTS = {
     "logging": "structlog",
     "metrics": "prometheus_client",
     "tracing": "opentelemetry",
+    "pages": "jinja2",
     "brotli": "brotli",
     "cryptography": "cryptography",
     "standardwebhooks": "standardwebhooks",

@@ -36,9 +36,11 @@ class BodyGuard:
     What is behind `/api/` is PhotoGPT's to read: `passing_on` bounds it.
     """
 
-    def __init__(self, app: ASGIApp, most_seconds: float = MOST_SECONDS) -> None:
+    def __init__(self, app: ASGIApp, most_seconds: float = MOST_SECONDS, *, forms: str | None = None) -> None:
+        """`forms`: below which path bodies are those of HTML forms, and nothing else."""
         self._app = app
         self._most_seconds = most_seconds
+        self._forms = forms
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"].startswith(PHOTOGPT):
@@ -46,7 +48,12 @@ class BodyGuard:
             return
         headers = _of_the_body(scope)
         body = await self._take(headers.get(b"content-length", b"0"), receive)
-        refusal = body if isinstance(body, Response) else _refuse(headers, body)
+        if isinstance(body, Response):
+            refusal: Response | None = body
+        elif self._forms is not None and scope["path"].startswith(f"{self._forms}/"):
+            refusal = _refuse_all_but_forms(headers, body)
+        else:
+            refusal = _refuse(headers, body)
         if refusal is not None:
             # What is left of the request is not worth reading; the connection ends with the answer.
             refusal.headers["connection"] = "close"
@@ -99,6 +106,13 @@ def _refuse(headers: dict[bytes, bytes], body: bytes | None) -> Response | None:
     except NotStrictJson as reason:
         return problem(400, "malformed_json", f"The body is not valid JSON: {reason}.")
     return None
+
+
+def _refuse_all_but_forms(headers: dict[bytes, bytes], body: bytes | None) -> Response | None:
+    media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    if not body or (media_type == b"application/x-www-form-urlencoded" and b"content-encoding" not in headers):
+        return None
+    return problem(415, "unsupported_media_type", "Send a form: Content-Type: application/x-www-form-urlencoded.")
 
 
 def _is_json(content_type: bytes) -> bool:

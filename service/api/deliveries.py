@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 from starlette.responses import JSONResponse
 
-from service.api.dependencies import Authenticated, Paging, Parts, looks_like_id, page_of
+from service.api.dependencies import Authenticated, Paging, Parts, page_of
 from service.api.responses import problems
 from service.api.schemas import DeliveryOut, Page, Time
 from service.components import Components
@@ -16,6 +16,7 @@ from service.domain.delivery import DeliveryStatus
 from service.domain.egress import shown_url
 from service.domain.errors import NotFound
 from service.domain.event import rfc3339
+from service.domain.ids import looks_like_id
 from service.storage.database import UnitOfWork
 from service.storage.deliveries import DeliveryFilter
 from service.storage.tables import Attempt, Delivery

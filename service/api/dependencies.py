@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import re
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
@@ -16,6 +14,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from service.components import Components
 from service.domain.errors import InvalidRequest
+from service.domain.ids import looks_like_id
 from service.storage.tables import Delivery, Training, WebhookEndpoint
 from service.tenancy import Caller
 
@@ -26,7 +25,6 @@ _bearer = HTTPBearer(
     description="Your PhotoGPT API key; GATEWAY_TOKEN, or nothing, if the gateway has a key of its own.",
 )
 _LONGEST_IDEMPOTENCY_KEY = 255
-_ID = re.compile(r"[a-z]{3}_[0-9a-z]{26}")
 
 
 # Coroutines all of them: FastAPI would run a plain function in a thread, each for each request.
@@ -65,17 +63,6 @@ async def _listening(parts: Parts, caller: Admitted) -> AsyncIterator[asyncio.Ev
 
 # Set by all news of the caller's; from before the route reads anything.
 Listening = Annotated[asyncio.Event, Depends(_listening)]
-
-
-# How often who waits looks by itself: another replica's news wake nobody here.
-LOOK_SECONDS = 5.0
-
-
-async def quiet(woken: asyncio.Event, seconds: float) -> None:
-    """Wait for news, at most so long."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await woken.wait()
 
 
 async def idempotency_key_of(
@@ -120,11 +107,6 @@ def page_of(rows: Sequence[Row], asked: PageAsked, show: Callable[[Row], dict[st
     shown = rows[: asked.limit]
     more = len(rows) > asked.limit
     return {"data": [show(row) for row in shown], "next_cursor": encoded(shown[-1].id) if more else None}
-
-
-def looks_like_id(text: str) -> bool:
-    """Whether it is worth asking the database."""
-    return _ID.fullmatch(text) is not None
 
 
 def encoded(text: str) -> str:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _API = ("/v1/", "/api/")
 _STREAM = "/v1/events/stream"
 _ODD_PATH = re.compile(r"[\x00-\x1f\x7f\\\ufffd]|//|/\.\.?(?:/|$)")
+_FORWARDED = frozenset({b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip"})
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _READ = frozenset(
     {b"host", b"accept", b"origin", b"sec-fetch-site", b"content-length", b"transfer-encoding"}
@@ -36,11 +37,18 @@ class Edge:
 
     `open_sidecar`: the API listens on this machine alone and trusts who calls it there. A web page that somebody on
     this machine looks at calls from there too, so it is recognised by what browsers say of it (failure model 1).
+
+    `page`: below which path there are pages with forms, which no other site may send. `open_page`: whoever can call is
+    let in there, so that it is for this machine alone, and not for what a proxy passes on.
     """
 
-    def __init__(self, app: ASGIApp, *, open_sidecar: bool = False) -> None:
+    def __init__(
+        self, app: ASGIApp, *, open_sidecar: bool = False, page: str | None = None, open_page: bool = False
+    ) -> None:
         self._app = app
         self._open_sidecar = open_sidecar
+        self._page = page
+        self._open_page = open_page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -64,13 +72,18 @@ class Edge:
 
     def _refusal(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Response | None:
         path: str = scope["path"]
-        if self._open_sidecar:
+        on_page = self._page is not None and (path == self._page or path.startswith(f"{self._page}/"))
+        if self._open_sidecar or (on_page and self._open_page):
             host = headers.get(b"host")
             if host is not None and not _names_this_machine(host):
                 detail = "This gateway serves its own machine: call it as localhost or 127.0.0.1."
                 return problem(421, "misdirected_request", detail)
-            if path.startswith(_API) and _is_cross_site(headers):
-                return problem(403, "cross_site_request", "Web pages of other sites can't use this gateway.")
+        if on_page and self._open_page and any(name in _FORWARDED for name, _ in scope["headers"]):
+            detail = "Through a proxy this page wants a login: set GATEWAY_ADMIN_TOKEN."
+            return problem(403, "login_needed", detail)
+        api = self._open_sidecar and path.startswith(_API) and _is_cross_site(headers)
+        if api or (on_page and _is_foreign(scope["method"], headers, strict=self._open_page)):
+            return problem(403, "cross_site_request", "Web pages of other sites can't use this gateway.")
         raw_path: bytes = scope.get("raw_path") or b""
         if _ODD_PATH.search(path) or (b"%" in raw_path and _BROKEN_ESCAPE.search(raw_path)):
             return problem(404, "not_found", "There is no such route.")
@@ -99,6 +112,20 @@ def _is_cross_site(headers: Mapping[bytes, bytes]) -> bool:
         return True
     origin = headers.get(b"origin")
     return origin is not None and origin.partition(b"://")[2].lower() != headers.get(b"host", b"-").lower()
+
+
+def _is_foreign(method: str, headers: Mapping[bytes, bytes], *, strict: bool) -> bool:
+    """Whether another site's page asks for more than to be led here by a link. Where the browser says what it is, the
+    origin need not fit a host that a proxy may have put there, unless `strict`.
+    """
+    site, origin = headers.get(b"sec-fetch-site"), headers.get(b"origin")
+    if method in {"GET", "HEAD"} and origin is None:
+        return False
+    if site is not None and site not in {b"same-origin", b"none"}:
+        return True
+    if origin is None or (site is not None and not strict):
+        return False
+    return origin.partition(b"://")[2].lower() != headers.get(b"host", b"-").lower()
 
 
 @lru_cache(maxsize=256)

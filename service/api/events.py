@@ -11,22 +11,21 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.responses import JSONResponse
 
 from service.api.dependencies import (
-    LOOK_SECONDS,
     Authenticated,
     Listening,
     Parts,
     decoded,
     encoded,
-    looks_like_id,
-    quiet,
 )
 from service.api.responses import problems
 from service.api.schemas import EventsOut, StoredEventOut
 from service.components import Components
 from service.domain.errors import InvalidRequest, NotFound
 from service.domain.event import EventType
+from service.domain.ids import looks_like_id
 from service.storage.tables import Event
 from service.tenancy import Caller
+from service.waiters import LOOK_SECONDS, quiet
 
 router = APIRouter(prefix="/v1/events", tags=["Events"])
 

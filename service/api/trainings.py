@@ -14,25 +14,24 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.responses import JSONResponse
 
 from service.api.dependencies import (
-    LOOK_SECONDS,
     Authenticated,
     IdempotencyKey,
     Paging,
     Parts,
-    looks_like_id,
     page_of,
-    quiet,
 )
 from service.api.problems import upstream_refusal, upstream_unreachable
 from service.api.responses import problems
 from service.api.schemas import Page, TrainingOut, TrainRequestIn
 from service.components import Components
 from service.domain.errors import InvalidRequest, NotFound
+from service.domain.ids import looks_like_id
 from service.domain.training import Status
 from service.storage.database import UnitOfWork
 from service.tenancy import Caller
 from service.trainings.request import CallbackRequest, Outcome, OutcomeKind, TrainRequest
 from service.trainings.resource import current_resource, training_resource
+from service.waiters import LOOK_SECONDS, quiet
 
 router = APIRouter(prefix="/v1/trainings", tags=["Trainings"])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 from starlette.responses import JSONResponse
 
-from service.api.dependencies import Authenticated, IdempotencyKey, Paging, Parts, looks_like_id, page_of
+from service.api.dependencies import Authenticated, IdempotencyKey, Paging, Parts, page_of
 from service.api.endpoint_schemas import (
     EndpointChangeIn,
     EndpointIn,
@@ -20,6 +20,7 @@ from service.api.endpoint_schemas import (
 from service.api.responses import problems
 from service.api.schemas import EndpointOut, Page
 from service.domain.errors import NotFound
+from service.domain.ids import looks_like_id
 from service.domain.subscription import check_secret, checked_headers
 from service.storage.database import UnitOfWork
 from service.webhooks.once import OnceKey

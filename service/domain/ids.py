@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from datetime import datetime
 
 # Crockford's base 32: no I, L, O, U, so that an id read aloud is not misheard; its order is the order of the bytes.
@@ -18,6 +19,14 @@ DELIVERY = "dlv"
 ATTEMPT = "att"
 TENANT = "ten"
 MOVE = "mov"
+
+
+_ID = re.compile(r"[a-z]{3}_[0-9a-z]{26}")
+
+
+def looks_like_id(text: str) -> bool:
+    """Whether it is worth asking the database."""
+    return _ID.fullmatch(text) is not None
 
 
 def first_id(prefix: str, at: datetime) -> str:

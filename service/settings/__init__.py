@@ -21,10 +21,13 @@ SECRETS = frozenset(
     {
         "PHOTOGPT_API_KEY",
         "GATEWAY_TOKEN",
+        "GATEWAY_ADMIN_TOKEN",
         "GATEWAY_MASTER_KEY",
         "GATEWAY_PREVIOUS_MASTER_KEY",
     }
 )
+# What may stand in a file that NAME_FILE names: also the address of PostgreSQL, which has a password in it.
+IN_FILES = SECRETS | {"DATABASE_URL"}
 _GATEWAY_DEFAULTS = {
     "GATEWAY_HOST": "0.0.0.0",  # noqa: S104  # a gateway is there for the network
     "GATEWAY_TENANT_TRAININGS": 10_000,
@@ -82,6 +85,12 @@ class Settings(BaseSettings):
     )
     token: SecretStr | None = _variable(
         "GATEWAY_TOKEN", None, "What callers send as Bearer when PHOTOGPT_API_KEY is set; none is needed if unset."
+    )
+    admin_token: SecretStr | None = _variable(
+        "GATEWAY_ADMIN_TOKEN",
+        None,
+        "What /ops, the operator's page, is logged in to with; 16 characters at least. Unset: /ops is there for a "
+        "sidecar on loopback without GATEWAY_TOKEN, then without login, and else not at all.",
     )
     master_key: SecretStr | None = _variable(
         "GATEWAY_MASTER_KEY", None, "Base64 of 32 bytes; seals keys and secrets. On SQLite made at the first start."
@@ -238,6 +247,16 @@ class Settings(BaseSettings):
     def open_to_this_machine(self) -> bool:
         """Whether callers send no credential: whoever can call is the tenant. Possible on loopback only."""
         return self.photogpt_api_key is not None and not self.token
+
+    @property
+    def open_ops(self) -> bool:
+        """Whether /ops needs no login: beside one application, where all on this machine are trusted anyway."""
+        return not self.admin_token and self.mode == "sidecar" and self.on_loopback and not self.token
+
+    @property
+    def ops(self) -> bool:
+        """Whether there is /ops at all."""
+        return bool(self.admin_token) or self.open_ops
 
     @property
     def callbacks_to_loopback(self) -> bool:

@@ -13,6 +13,8 @@ from service.domain.schedule import check_schedule
 if TYPE_CHECKING:
     from service.settings import Settings
 
+_SHORTEST_ADMIN_TOKEN = 16
+
 
 def violations(settings: Settings) -> Iterator[str]:
     """What is wrong with them together, the first thing first."""
@@ -69,6 +71,8 @@ def _credentials(settings: Settings) -> Iterator[str]:
         text = secret.get_secret_value() if secret else "-"
         if not (text.isascii() and text.isprintable() and text and " " not in text):
             yield f"{variable} must be printable ASCII without blanks: it goes into a header"
+    if settings.admin_token and len(settings.admin_token.get_secret_value()) < _SHORTEST_ADMIN_TOKEN:
+        yield f"GATEWAY_ADMIN_TOKEN has fewer than {_SHORTEST_ADMIN_TOKEN} characters: it could be guessed"
     if settings.mode == "gateway":
         if settings.photogpt_api_key:
             yield "GATEWAY_MODE=gateway serves many tenants, each with its own key: unset PHOTOGPT_API_KEY"

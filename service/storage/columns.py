@@ -9,6 +9,9 @@ from sqlalchemy import DateTime, Dialect, Index, text
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field
 
+# A delivery that was given up, or tried in vain: the words of an index, and of what is to be found by it.
+FAILING = "deliveries.status = 'dead' OR (deliveries.status = 'pending' AND deliveries.attempts_made > 0)"
+
 
 class UtcDateTime(TypeDecorator[datetime]):
     """Aware in, aware out, UTC inside. SQLite would give back naive times, and compare local ones wrongly."""

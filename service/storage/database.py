@@ -27,6 +27,7 @@ from service.storage.idempotency import Idempotency
 from service.storage.insert import insert_if_new
 from service.storage.keysets import Keysets
 from service.storage.outbox import News, Outbox
+from service.storage.overview import Overview
 from service.storage.postgres import Postgres
 from service.storage.queues import Queues
 from service.storage.replicas import Replicas
@@ -66,6 +67,7 @@ class UnitOfWork:
         self.idempotency = Idempotency(session)
         self.call_counts = CallCounts(session)
         self.census = Census(session)
+        self.overview = Overview(session)
         self.session = session
 
     def alone_at(self, chore: str) -> bool:
@@ -100,7 +102,7 @@ Work = Callable[[UnitOfWork], T]
 class Runner(Protocol):
     """How one kind of database runs a function of a connection."""
 
-    async def write(self, work: Callable[[Connection], T]) -> T: ...
+    async def write(self, work: Callable[[Connection], T], of: str | None = None) -> T: ...
 
     async def read(self, work: Callable[[Connection], T]) -> T: ...
 
@@ -126,7 +128,7 @@ class Database:
         elif where.startswith("sqlite"):
             self._runner = Sqlite(where, self._metrics.committed)
         else:
-            self._runner = Postgres(where)
+            self._runner = Postgres(where, self._metrics.committed)
         self._on_news: list[Callable[[News], None]] = []
         self._on_facts: list[Callable[[Facts], None]] = []
         self._replicas: Replicas | None = None
@@ -145,11 +147,14 @@ class Database:
             self._replicas = Replicas(self._runner.connect, self._spread, SystemClock())
             self._replicas.start()
 
-    async def transaction(self, work: Work[T]) -> T:
-        """Run `work` in one transaction: committed when it returns, rolled back when it raises."""
+    async def transaction(self, work: Work[T], *, of: str | None = None) -> T:
+        """Run `work` in one transaction: committed when it returns, rolled back when it raises.
+
+        `of`: the one tenant whose rows it touches; units of work of the same one may share a commit.
+        """
         began = self._clock.monotonic()
         with blaming_the_database():
-            result, news, facts = await self._runner.write(lambda connection: _commit(connection, work))
+            result, news, facts = await self._runner.write(lambda connection: _commit(connection, work), of)
         self._metrics.worked("write", self._clock.monotonic() - began)
         if facts != _NO_FACTS:
             for listener in self._on_facts:
@@ -160,7 +165,7 @@ class Database:
                 self._replicas.tell(news)
         return result
 
-    async def settle(self, work: Work[T], *, clock: Clock, until: float) -> T:
+    async def settle(self, work: Work[T], *, of: str, clock: Clock, until: float) -> T:
         """`transaction`, again and again while the database is unavailable, to monotonic time `until`.
 
         For what came of a call that was made: PhotoGPT or a receiver has acted, and it is known only here. `work` must
@@ -168,7 +173,7 @@ class Database:
         """
         while True:
             try:
-                return await self.transaction(work)
+                return await self.transaction(work, of=of)
             except StorageUnavailable:
                 if clock.monotonic() + _SETTLE_PAUSE > until:
                     raise

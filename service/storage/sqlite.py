@@ -17,10 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.dialects import registry
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from service.crashpoints import CrashPoint, reached
 from service.domain.errors import ConfigurationError, StorageUnavailable
+from service.storage.compiled import COMPILED, Alike
 from service.storage.filesystem import file_system_here, fleeting, is_network
 from service.telemetry.logging import get_logger
 
@@ -44,6 +47,13 @@ def _refuse_or_warn(url: str, file_system: str | None) -> None:
         )
     if lost_with := fleeting(file_system):
         _log.warning("database_will_not_last", file_system=file_system, lost_with=lost_with)
+
+
+class Dialect(Alike, SQLiteDialect_pysqlite):
+    supports_statement_cache = True
+
+
+registry.register("sqlite.alike", __name__, Dialect.__name__)
 
 
 @dataclass(slots=True)
@@ -75,7 +85,7 @@ class Sqlite:
         self._writer.start()
         self._readers = ThreadPoolExecutor(_READERS, "sqlite-reader")
 
-    async def write(self, work: Callable[[Connection], T]) -> T:
+    async def write(self, work: Callable[[Connection], T], of: str | None = None) -> T:  # noqa: ARG002  # any two share one
         """Run `work` in the writer thread; returns after the commit that holds it."""
         if self._closed:
             raise StorageUnavailable("The database is closed.")  # nobody would take the job out of the queue
@@ -199,8 +209,9 @@ def sqlite_engine(
 ) -> Engine:
     """An engine whose connections sync fully, begin with `begin`, and keep their transactions to us."""
     engine = create_engine(
-        url,
+        make_url(url).set(drivername="sqlite+alike"),
         connect_args={"check_same_thread": False},
+        execution_options={"compiled_cache": COMPILED},
         hide_parameters=True,  # errors are logged, and what is stored may be a token in a URL
         **(options or {"pool_size": pool_size, "max_overflow": 0}),
     )

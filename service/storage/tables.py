@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, Index, LargeBinary, Text, false, text
 from sqlmodel import Field, SQLModel
 
-from service.storage.columns import UtcDateTime, optional_time, partial_index
+from service.storage.columns import FAILING, UtcDateTime, optional_time, partial_index
 
 
 class Tenant(SQLModel, table=True):
@@ -52,6 +52,7 @@ class Training(SQLModel, table=True):
 
     `queues`: it waits when PhotoGPT has no room. `submitted_at`: when the intent to trigger it was stored, None while
     it waits. `to_confirm`: what another reading says of it is to be confirmed, sooner than it would be polled.
+    `traceparent`: what its polls and attempts are traced under.
     """
 
     __tablename__ = "trainings"
@@ -193,6 +194,7 @@ class Delivery(SQLModel, table=True):
         partial_index("ix_deliveries_endpoint_status", "endpoint_id", "status", "id", where="endpoint_id IS NOT NULL"),
         Index("ix_deliveries_tenant", "tenant_id", "id"),
         Index("ix_deliveries_status", "tenant_id", "status", "id"),
+        partial_index("ix_deliveries_failing", "host", "id", where=FAILING),
     )
 
     id: str = Field(primary_key=True)
@@ -267,9 +269,7 @@ class CallCount(SQLModel, table=True):
 
 
 class Keyset(SQLModel, table=True):
-    """One row: the installation's own keys, sealed under the master key, whose id comes first. `sealed_at`: since when
-    under this master key.
-    """
+    """One row: the installation's own keys, sealed under the master key, whose id comes first, since `sealed_at`."""
 
     __tablename__ = "keysets"
 

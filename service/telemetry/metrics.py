@@ -168,7 +168,9 @@ class Metrics:
             registry=self._registry,
         )
         self._units = {kind: units.labels(kind) for kind in ("read", "write")}
-        self._groups = self._histogram("commit_group_size", "Units of work in one commit (SQLite).", _GROUPS)
+        self._groups = self._histogram(
+            "commit_group_size", "Units of work that share a commit; on PostgreSQL, those of one tenant.", _GROUPS
+        )
 
     def _census(self) -> None:
         self._trainings = self._gauges("trainings", "Trainings that have not ended, by status.", "status", ACTIVE)

@@ -174,7 +174,7 @@ class Poller:
             reached(CrashPoint.STATUS_UNCOMMITTED)
             return saved
 
-        saved = await self._database.settle(record, clock=self._clock, until=lease_ends)
+        saved = await self._database.settle(record, of=due.tenant_id, clock=self._clock, until=lease_ends)
         reached(CrashPoint.STATUS_COMMITTED)
         changed = reading.after.status is not due.watch.status
         self._metrics.polled(_outcome(seen, changed=changed) if saved else Polled.OUTDATED)

@@ -26,7 +26,7 @@ from service.storage.queues import DueQueue, Waiting
 from service.telemetry.logging import get_logger
 from service.telemetry.tracing import Tracer
 from service.tenancy import Tenancy
-from service.trainings.outcome import failure_of
+from service.trainings.outcome import failure_of, told
 from service.trainings.queueing import Queueing
 from service.trainings.record import Held, Recorder
 from service.vault import SealBroken
@@ -139,7 +139,9 @@ class Starter:
             await self._record(turn, baseline, lease_ends)
             return
         lease_ends = self._lease_ends()
-        intent = await self._database.transaction(lambda unit: self._store_intent(unit, turn, baseline))
+        intent = await self._database.transaction(
+            lambda unit: self._store_intent(unit, turn, baseline), of=turn.tenant_id
+        )
         if intent is None:
             return  # cancelled just now
         reached(CrashPoint.INTENT_COMMITTED)
@@ -185,9 +187,16 @@ class Starter:
     async def _record(self, turn: _Turn, result: TriggerResult, until: float) -> None:
         """What came of it, whether it was triggered or not even read."""
         status = await self._database.settle(
-            lambda unit: self._store_outcome(unit, turn, result), clock=self._clock, until=until
+            lambda unit: self._store_outcome(unit, turn, result), of=turn.tenant_id, clock=self._clock, until=until
         )
-        _log.info("turn", training_id=turn.training_id, model_id=turn.model_id, result=str(result), status=status)
+        _log.info(
+            "turn",
+            training_id=turn.training_id,
+            model_id=turn.model_id,
+            tenant_id=turn.tenant_id,
+            status=status,
+            **told(result),
+        )
 
     def _store_outcome(self, unit: UnitOfWork, turn: _Turn, result: TriggerResult) -> str | None:
         """The training's status after it; None if somebody was first, and then the queue is theirs, too."""

@@ -59,7 +59,8 @@ class Sweeper:
 
     async def sweep(self, sweep: DueSweep) -> None:
         """Read one claimed key's list and record what that means for each of its trainings."""
-        record = _Record(self._database, self._clock, self._clock.monotonic() + self._rules.lease.total_seconds())
+        lease_ends = self._clock.monotonic() + self._rules.lease.total_seconds()
+        record = _Record(self._database, sweep.tenant_id, self._clock, lease_ends)
         reached(CrashPoint.POLL_CLAIMED)
         listed = await self._reader.models(sweep.tenant_id, sweep.sealed_key)
         reached(CrashPoint.POLL_ANSWERED)
@@ -150,8 +151,9 @@ class Sweeper:
 class _Record:
     """Writes what came of a sweep, while its lease lasts."""
 
-    def __init__(self, database: Database, clock: Clock, lease_ends: float) -> None:
+    def __init__(self, database: Database, tenant_id: str, clock: Clock, lease_ends: float) -> None:
         self._database = database
+        self._tenant_id = tenant_id
         self._clock = clock
         self._lease_ends = lease_ends
 
@@ -160,7 +162,7 @@ class _Record:
             work(unit)
             reached(CrashPoint.STATUS_UNCOMMITTED)
 
-        await self._database.settle(watched, clock=self._clock, until=self._lease_ends)
+        await self._database.settle(watched, of=self._tenant_id, clock=self._clock, until=self._lease_ends)
         reached(CrashPoint.STATUS_COMMITTED)
 
 

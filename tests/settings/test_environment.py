@@ -26,10 +26,12 @@ BESIDE = {"PHOTOGPT_API_KEY": "the-key", "GATEWAY_MASTER_KEY": "the-master-key"}
 class TestSecrets:
     @pytest.mark.parametrize("variable", sorted(SECRETS))
     def test_come_from_the_environment(self, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
-        settings = loaded(monkeypatch, **{**BESIDE, variable: "s3cret"})
-        assert secret_of(settings, variable) == "s3cret"
+        settings = loaded(monkeypatch, **{**BESIDE, variable: "s3cret-s3cret-s3cret"})
+        assert secret_of(settings, variable) == "s3cret-s3cret-s3cret"
 
-    @pytest.mark.parametrize("content", ["s3cret", "s3cret\n", "  s3cret\r\n\n"])
+    @pytest.mark.parametrize(
+        "content", ["s3cret-s3cret-s3cret", "s3cret-s3cret-s3cret\n", "  s3cret-s3cret-s3cret\r\n\n"]
+    )
     @pytest.mark.parametrize("variable", sorted(SECRETS))
     def test_come_from_a_file(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str, content: str
@@ -37,13 +39,16 @@ class TestSecrets:
         file = tmp_path / "secret"
         file.write_text(content)
         settings = loaded(monkeypatch, **{**BESIDE, f"{variable}_FILE": str(file)})
-        assert secret_of(settings, variable) == "s3cret"
+        assert secret_of(settings, variable) == "s3cret-s3cret-s3cret"
         assert unknown_variables() == []
 
     @pytest.mark.parametrize("variable", sorted(SECRETS))
     def test_are_never_shown(self, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
-        settings = loaded(monkeypatch, **{**BESIDE, variable: "s3cret"})
-        assert "s3cret" not in f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"
+        settings = loaded(monkeypatch, **{**BESIDE, variable: "s3cret-s3cret-s3cret"})
+        assert (
+            "s3cret-s3cret-s3cret"
+            not in f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"
+        )
 
     def test_are_not_in_what_is_wrong(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(ConfigurationError) as wrong:
@@ -71,6 +76,14 @@ class TestSecrets:
         (tmp_path / "token").write_text("t")
         with pytest.raises(ConfigurationError, match="GATEWAY_TOKEN needs PHOTOGPT_API_KEY"):
             loaded(monkeypatch, GATEWAY_TOKEN_FILE="token")
+
+    def test_the_address_of_the_database_may_stand_in_one_since_it_has_a_password(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        (tmp_path / "url").write_text("postgresql://app:s3cret@db/x\n")
+        settings = loaded(monkeypatch, DATABASE_URL_FILE="url")
+        assert settings.database_url == "postgresql://app:s3cret@db/x"
+        assert "DATABASE_URL_FILE" not in environment_without_settings()
 
     def test_nothing_but_secrets_comes_from_a_file(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (tmp_path / "port").write_text("1234")

@@ -114,6 +114,10 @@ LEASE = "must exceed GATEWAY_UPSTREAM_TIMEOUT and GATEWAY_ATTEMPT_TIMEOUT"
         ({"PHOTOGPT_API_KEY": "a key"}, f"PHOTOGPT_API_KEY {HEADER_RULE}"),
         ({"PHOTOGPT_API_KEY": "schlüssel"}, f"PHOTOGPT_API_KEY {HEADER_RULE}"),
         ({"PHOTOGPT_API_KEY": "k", "GATEWAY_TOKEN": "to ken"}, f"GATEWAY_TOKEN {HEADER_RULE}"),
+        (
+            {"GATEWAY_ADMIN_TOKEN": "fifteen letters"},
+            "GATEWAY_ADMIN_TOKEN has fewer than 16 characters: it could be guessed",
+        ),
         *(({"GATEWAY_CALLBACK_ALLOW": text}, METADATA_RULE) for text in METADATA),
         ({"GATEWAY_EGRESS_PROXY": "proxy:3128"}, PROXY_RULE),
         ({"GATEWAY_EGRESS_PROXY": "http://proxy"}, PROXY_RULE),

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import Any, NoReturn, TypedDict, cast
 
 import pytest
 
@@ -56,13 +56,13 @@ def require_npm_verifier() -> None:
     """Skip the test where Node.js or the package is not installed; in CI that is a failure."""
     require_node()
     if not (_FOLDER / "node_modules/standardwebhooks").is_dir():
-        _miss("npm's standardwebhooks is not installed: run `make test`, or `npm ci` in tests/node")
+        miss("npm's standardwebhooks is not installed: run `make test`, or `npm ci` in tests/node")
 
 
 def require_node() -> None:
     """Skip the test where Node.js is not installed; in CI that is a failure."""
     if shutil.which("node") is None:
-        _miss("node is not installed: nothing to verify signatures with")
+        miss("node is not installed: nothing to verify signatures with")
 
 
 def _verdicts(script: str, messages: Sequence[Mapping[str, Any]]) -> list[Verdict]:
@@ -73,7 +73,8 @@ def _verdicts(script: str, messages: Sequence[Mapping[str, Any]]) -> list[Verdic
     return [cast("Verdict", json.loads(line)) for line in done.stdout.splitlines()]
 
 
-def _miss(problem: str) -> None:
+def miss(problem: str) -> NoReturn:
+    """Skip the test for want of a tool; in CI that is a failure."""
     if os.environ.get("CI") == "true":
         pytest.fail(problem)
     pytest.skip(problem)

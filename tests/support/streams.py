@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import uvicorn
+from starlette.types import ASGIApp
 
 from tests.support.gateway import KEY, Gateway
 from tests.support.waiting import wait_until
@@ -30,7 +31,17 @@ async def on_a_socket(gateway: Gateway) -> AsyncIterator[str]:
     """The URL where the gateway's application is served meanwhile."""
     transport = gateway.http._transport
     assert isinstance(transport, httpx.ASGITransport)
-    config = uvicorn.Config(transport.app, log_level="warning", access_log=False, ws="none", lifespan="off")
+    async with served(transport.app) as url:
+        try:
+            yield url
+        finally:
+            gateway.components.waiters.close()
+
+
+@asynccontextmanager
+async def served(app: ASGIApp) -> AsyncIterator[str]:
+    """In this very event loop; whoever has streams of it ends them first."""
+    config = uvicorn.Config(app, log_level="warning", access_log=False, ws="none", lifespan="off")
     server = _Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         serving = asyncio.create_task(server.serve(sockets=[listener]))
@@ -38,7 +49,6 @@ async def on_a_socket(gateway: Gateway) -> AsyncIterator[str]:
         try:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
-            gateway.components.waiters.close()
             server.should_exit = True
             await serving
 
