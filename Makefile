@@ -29,9 +29,10 @@ help: ## List these targets
 demo: .venv/.setup ## Train a model at a simulated PhotoGPT and watch its signed webhook arrive
 	@.venv/bin/photogpt-webhooks demo
 
+# One more worker than CI has cores: one of them waits for real processes most of the time (tests/conftest.py).
 .PHONY: test
 test: .venv/.dev .venv/kubernetes/.installed $(if $(NPM),tests/node/node_modules/.installed) ## Set up and run every test (ARGS="-k fence" narrows it)
-	@.venv/bin/pytest -n 2 --dist worksteal $(ARGS)
+	@.venv/bin/pytest -n 3 --dist worksteal $(ARGS)
 
 .PHONY: campaign
 campaign: .venv/.dev ## Kill, crash, end and starve real gateways for hours; a sample of it is in `make test`
@@ -97,6 +98,14 @@ audit: .venv/audit/.installed ## Look the locked packages up in the advisory dat
 	  .venv/audit/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off \
 	    --requirement requirements/$$lock.txt || exit 1; \
 	done
+
+.PHONY: image-test
+image-test: .venv/.setup ## Build the image and run it for real (root, buildah, podman; KEEP=FOLDER keeps the layers)
+	@.venv/bin/python -m deploy.trial image $(if $(KEEP),--keep "$(KEEP)")
+
+.PHONY: pod-test
+pod-test: .venv/.setup .venv/kubernetes/.installed ## Start a Pod from the rendered sidecar and hear of a training in it
+	@.venv/bin/python -m deploy.trial pod $(if $(KEEP),--keep "$(KEEP)")
 
 .PHONY: clean
 clean: ## Remove .venv, node_modules and caches; never data/

@@ -1,6 +1,7 @@
 """Fixtures for every folder, and the fence around the whole run."""
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +9,8 @@ from tests.support import fence
 from tests.support.node import SignedMessage, Verdict, require_npm_verifier, verify_with_npm
 from tests.support.postgres import PostgresServer, running_postgres
 
+_TESTS = Path(__file__).parent
+_FIRST = ("acceptance", "simulation")
 _fence = pytest.MonkeyPatch()
 
 
@@ -49,6 +52,18 @@ def pytest_configure() -> None:
 
 def pytest_unconfigure() -> None:
     _fence.undo()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Real processes first, which one worker waits for while the others work; then what takes long. So nothing long is
+    left for the end, when the other workers have nothing to do. Within that the order stays random.
+    """
+    items.sort(key=_rank)
+
+
+def _rank(item: pytest.Item) -> int:
+    folder = item.path.relative_to(_TESTS).parts[0]
+    return _FIRST.index(folder) if folder in _FIRST else len(_FIRST)
 
 
 @pytest.fixture(scope="session")

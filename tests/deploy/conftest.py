@@ -27,6 +27,10 @@ def started_with(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[M
 
 def _secret_file(folder: Path, name: str) -> Path:
     path = folder / name
-    content = "postgresql://gateway:a-secret@db.example/gateway" if name == "DATABASE_URL_FILE" else "a-secret"
+    content = (
+        "postgresql://gateway:a-secret@db.example/gateway"
+        if name == "DATABASE_URL_FILE"
+        else "a-secret-of-16-characters"
+    )
     path.write_text(content + "\n", encoding="utf-8")
     return path

@@ -3,10 +3,9 @@ import re
 from typing import Any
 
 import pytest
-import yaml
 
 from service.settings import IN_FILES
-from tests.deploy.reading import PROJECT, defaults, load_yaml
+from tests.deploy.reading import DEPLOY, PROJECT, defaults, load_yaml
 from tests.deploy.rendering import (
     CHART,
     VALUES,
@@ -126,12 +125,17 @@ def test_prometheus_finds_the_health_ports() -> None:
     (service,) = [one for one in of_kind("helm postgresql", "Service") if wanted.items() <= labels(one).items()]
     (endpoint,) = monitor["spec"]["endpoints"]
     assert (endpoint["port"], endpoint["path"]) == (service["spec"]["ports"][0]["name"], "/metrics")
+    # By which the alerts know it.
+    assert endpoint["relabelings"] == [{"targetLabel": "job", "replacement": "photogpt-webhooks"}]
+    assert 'job="photogpt-webhooks"' in (DEPLOY / "monitoring/rules.yaml").read_text()
 
 
-def test_the_rules_are_those_of_the_file() -> None:
+def test_the_alerts_are_those_of_deploy_monitoring() -> None:
     (rule,) = of_kind("helm postgresql", "PrometheusRule")
     assert rule["apiVersion"] == "monitoring.coreos.com/v1"
-    assert rule["spec"] == yaml.safe_load((CHART / "files/rules.yaml").read_text())
+    assert rule["spec"] == load_yaml(DEPLOY / "monitoring/rules.yaml")
+    # A chart can read its own files only.
+    assert (CHART / "files/rules.yaml").read_text() == (DEPLOY / "monitoring/rules.yaml").read_text()
 
 
 def test_the_test_of_the_release_asks_its_service() -> None:

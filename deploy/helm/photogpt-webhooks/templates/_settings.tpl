@@ -9,6 +9,9 @@
 {{- if $keys.previousMasterKey -}}
 {{- $_ := set $needed "GATEWAY_PREVIOUS_MASTER_KEY_FILE" $keys.previousMasterKey -}}
 {{- end -}}
+{{- if $keys.adminToken -}}
+{{- $_ := set $needed "GATEWAY_ADMIN_TOKEN_FILE" $keys.adminToken -}}
+{{- end -}}
 {{- if $postgresql -}}
 {{- $_ := set $needed "DATABASE_URL_FILE" $keys.databaseUrl -}}
 {{- end -}}
