@@ -136,8 +136,7 @@ GROUPS = (
     ),
     Group(
         "Logs, traces and tests",
-        "Logs go to stderr: lines of JSON, or text where that is a terminal. What else there is to look at: "
-        "[operate](operate.md#what-to-look-at).",
+        "Logs go to stderr: lines of JSON, or text where that is a terminal. Traces: [operating](operate.md#traces).",
         ("GATEWAY_LOG_LEVEL", "GATEWAY_ACCESS_LOG", "GATEWAY_TRACES", "GATEWAY_CRASH_AT"),
     ),
 )

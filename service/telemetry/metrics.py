@@ -37,7 +37,7 @@ from service.domain.facts import DELIVERED, Fact, Facts, Polled, Swept
 from service.domain.training import ACTIVE, TERMINAL
 
 # A series more for each counter, that says when it began; `process_start_time_seconds` says so for all.
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 PREFIX = "photogpt_webhooks_"
 # In seconds.
