@@ -274,7 +274,7 @@ async def test_what_an_operator_watches_is_counted_among_what_has_not_ended(
 ) -> None:
     """One in a hundred trainings, and what is to be sent; not all there ever were."""
     plan = await look(lambda unit: unit.census.count(END))
-    assert not plan.read_whole - {"webhook_endpoints"}, plan
+    assert not plan.read_whole - {"webhook_endpoints"}, plan  # of which there are six
     assert plan.indexes("trainings") == {"uq_trainings_active"}
     assert plan.indexes("deliveries") == {"ix_deliveries_due"}
     watched = deliveries // PER_TRAINING // 100
