@@ -31,12 +31,12 @@ _CAMPAIGN = {
     "--scraped": (5000, "trainings in the database whose metrics are scraped"),
     "--releases": (1, "earlier releases, the newest first, whose files are upgraded"),
     "--restarts": (3, "kill -9 of a gateway whose events are followed"),
-    "--outage-events": (400, "events for a receiver that is down for three days"),
+    "--outage-events": (200, "events for a receiver that is down for three days"),
     "--raw-requests": (1500, "connections with broken, cut off and endless HTTP"),
     "--unknown-keys": (1000, "PhotoGPT keys that nobody knows, all at once"),
     "--bad-receivers": (10, "receivers of each bad kind at once"),
     "--moved": (1200, "trainings in a SQLite file that is moved to PostgreSQL"),
-    "--inputs": (500, "requests that schemathesis makes up, in each mode"),
+    "--inputs": (200, "requests that schemathesis makes up, in each mode"),
 }
 
 

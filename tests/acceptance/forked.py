@@ -57,7 +57,7 @@ class _Nursery:
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 cwd=Path(__file__).parents[2],
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env=_plain_environment(),
                 start_new_session=True,
             )
         atexit.register(self._end)
@@ -69,6 +69,12 @@ class _Nursery:
     def _end(self) -> None:
         self._orders.close()
         self._process.wait()
+
+
+def _plain_environment() -> dict[str, str]:
+    """Without what is read by what is imported: how wide the terminal of each process is, its own environment says."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    return {**kept, "PYTHONUNBUFFERED": "1"}
 
 
 @cache
