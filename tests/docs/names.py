@@ -17,6 +17,7 @@ from service.domain.event import EventType
 from service.domain.training import Status
 from service.settings import IN_FILES
 from service.settings.groups import variables
+from tests.docs import metrics
 from tests.docs.pages import DOCS, ROOT
 from tests.openapi import committed
 
@@ -118,6 +119,12 @@ KINDS = (
     Kind("failure", failure_codes, DOCS / "api.md"),
     Kind("error class", lambda: {str(word) for word in ErrorClass}, DOCS / "api.md"),
     Kind("training status", lambda: {str(word) for word in Status}, DOCS / "api.md"),
+    Kind(
+        "metric",
+        metrics.names,
+        DOCS / "metrics.md",
+        re.compile(r"(photogpt_webhooks_[a-z_]+?)(?:_bucket|_count|_sum)?\b(?!_)"),
+    ),
     Kind(
         "event type",
         lambda: {str(word) for word in EventType},
