@@ -73,6 +73,10 @@ format: .venv/.dev ## Format the code and repair what the linter can repair
 openapi: .venv/.setup ## Write openapi/service.yaml from the code
 	@.venv/bin/photogpt-webhooks openapi --output openapi/service.yaml
 
+.PHONY: screenshots
+screenshots: .venv/.dev ## Take pictures of the operator's page, with data of a simulated afternoon, into screenshots/
+	@.venv/bin/python -m tests.ops.screenshots screenshots
+
 COMPILE = $(UV) pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-header $(if $(UPGRADE),--upgrade)
 .PHONY: lock
 lock: .venv/.uv ## Recompile requirements/*.txt (UPGRADE=1 takes the newest versions)

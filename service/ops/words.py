@@ -60,7 +60,9 @@ def problem(attempt: Attempt) -> str | None:
         return "interrupted: the gateway ended before the outcome was known"
     if attempt.status_code == GONE:
         return "the receiver answered HTTP 410, which means “no more”"
-    return problem_of(AttemptOutcome(attempt.status_code, error, timedelta(0)))
+    said = problem_of(AttemptOutcome(attempt.status_code, error, timedelta(0)))
+    # The class is for programs, where a sentence follows it.
+    return said and said.removeprefix(f"{error}: ")
 
 
 def remedy(attempt: Attempt) -> str | None:

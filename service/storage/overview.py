@@ -241,11 +241,10 @@ class Overview:
         limit: int,
     ) -> Window[Row]:
         """A page of those that `others` hold of, among the newest WINDOW rows that `leading` leads to."""
-        newest = select(key).where(*leading)
-        if before:
-            newest = newest.where(key < before)
-        looked_at = newest.order_by(key.desc()).limit(WINDOW if others else limit + 1).subquery()
-        query: Any = select(table).join(looked_at, key == looked_at.c.id).where(*others)
+        place = [*leading, key < before] if before else leading
+        looked_at = select(key).where(*place).order_by(key.desc()).limit(WINDOW).subquery()
+        query: Any = select(table)
+        query = query.join(looked_at, key == looked_at.c.id).where(*others) if others else query.where(*place)
         rows: Sequence[Row] = self._session.exec(query.order_by(key.desc()).limit(limit + 1)).all()
         if len(rows) > limit:
             return Window(rows[:limit], rows[limit - 1].id)  # type: ignore[attr-defined]  # each of them has one
