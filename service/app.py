@@ -23,6 +23,7 @@ from service.api import (
     trainings,
     webhook_endpoints,
 )
+from service.api.access import Access
 from service.api.body import BodyGuard
 from service.api.edge import Edge
 from service.api.schemas import EndpointEventOut, EventOut, Problem
@@ -86,6 +87,7 @@ def create_app(components: Components | None = None, rng: random.Random | None =
         page=page,
         open_page=components is not None and components.settings.open_ops,
     )
+    app.add_middleware(Access)
     if components is not None and page is not None:
         # Not before it is wanted: templates and signatures take a while to import.
         from service.ops.install import install  # noqa: PLC0415

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from datetime import timedelta
 
+from service.census import Census
 from service.claimloop import ClaimLoop
 from service.clock import Clock
 from service.components import Components, FirstHalf, Loops, SecondHalf
@@ -12,6 +13,7 @@ from service.domain.hosts import Hosts
 from service.domain.shares import Shares
 from service.domain.training import QueueRules, Rules
 from service.heartbeat import Heartbeat
+from service.instruments import connect
 from service.keyring import Keyring
 from service.lifecycle import Lifecycle
 from service.master_key import vault_of
@@ -82,12 +84,14 @@ def assemble(settings: Settings, around: Surroundings) -> Components:
     waiters = Waiters(_WAITING_OF_ONE_TENANT if settings.mode == "gateway" else None)
     database.on_news(lambda news: loops.deliveries.wake() if news.to_send else None)
     database.on_news(lambda news: waiters.wake(None if news.all_tenants else news.tenants))
-    database.on_news(around.calls.hear)
+    database.on_facts(around.calls.hear)
+    database.on_facts(around.metrics.hear)
     put_back = [trainings.poller.pull_in, trainings.starter.pull_in, webhooks.dispatcher.pull_in]
     heartbeat = Heartbeat(database=database, clock=clock, on_clock_back=put_back)
-    return Components(
+    components = Components(
         settings=settings,
         clock=clock,
+        rng=rng,
         database=database,
         photogpt=around.photogpt,
         proxy=around.proxy,
@@ -104,6 +108,8 @@ def assemble(settings: Settings, around: Surroundings) -> Components:
         heartbeat=heartbeat,
         lifecycle=Lifecycle(heartbeat=heartbeat, loops=loops.of(settings.role), clock=clock),
     )
+    connect(components)
+    return components
 
 
 def _first_half(settings: Settings, around: Surroundings, tenancy: Tenancy, keyring: Keyring) -> FirstHalf:
@@ -130,6 +136,7 @@ def _first_half(settings: Settings, around: Surroundings, tenancy: Tenancy, keyr
         manners=Manners(settings.polls_per_second, settings.polls_per_key, settings.sweep),
         clock=clock,
         rng=rng,
+        metrics=around.metrics,
     )
     sightings = Sightings(database=database, readings=readings, rules=rules, clock=clock)
     starter = Starter(
@@ -188,6 +195,7 @@ def _loops(settings: Settings, around: Surroundings, trainings: FirstHalf, webho
         clock=clock,
     )
     sweep = KeySweep(database=around.database, clock=clock)
+    census = Census(database=around.database, metrics=around.metrics, clock=clock)
     return Loops(
         ClaimLoop("poller", claim=poller.claim, work=poller.poll, slots=settings.polls_in_flight, clock=clock),
         ClaimLoop("starter", claim=starter.claim, work=starter.start, slots=_STARTS_IN_FLIGHT, clock=clock),
@@ -202,6 +210,7 @@ def _loops(settings: Settings, around: Surroundings, trainings: FirstHalf, webho
         ClaimLoop("pruner", claim=pruner.claim, work=pruner.prune, slots=1, clock=clock),
         ClaimLoop("erasure", claim=sweep.claim, work=sweep.erase, slots=1, clock=clock),
         ClaimLoop("calls", claim=around.calls.claim, work=around.calls.save, slots=1, clock=clock),
+        ClaimLoop("census", claim=census.claim, work=census.count, slots=1, clock=clock),
     )
 
 

@@ -12,9 +12,9 @@ from datetime import timedelta
 from service.claimloop import Claimed
 from service.clock import Clock
 from service.domain.calls import CallKind, loop_calls
+from service.domain.facts import Facts
 from service.domain.turns import Turns
 from service.storage.database import Database
-from service.storage.outbox import News
 from service.telemetry.metrics import Metrics
 
 LOOPS = "loops"
@@ -36,9 +36,9 @@ class CallCounter:
         self._unsaved[kind] += 1
         self._metrics.called(kind)
 
-    def hear(self, news: News) -> None:
+    def hear(self, facts: Facts) -> None:
         """Of trainings that ended here: what their loops would have called by now."""
-        spared = sum(loop_calls(watched_for, self._poll_interval) for watched_for in news.ended_after)
+        spared = sum(loop_calls(trained_for, self._poll_interval) for trained_for in facts.trained_for)
         if spared:
             self._unsaved[LOOPS] += spared
             self._metrics.spared(spared)

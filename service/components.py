@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -78,9 +79,11 @@ class Loops:
     pruning: ClaimLoop[datetime]
     erasure: ClaimLoop[float]
     calls: ClaimLoop[None]
+    census: ClaimLoop[None]
 
     def __iter__(self) -> Iterator[ClaimLoop[Any]]:
-        return iter((self.polls, self.starts, self.deliveries, self.recoveries, self.pruning, self.erasure, self.calls))
+        first, second = (self.polls, self.starts), (self.deliveries, self.recoveries)
+        return iter((*first, *second, self.pruning, self.erasure, self.calls, self.census))
 
     def of(self, role: str) -> tuple[ClaimLoop[Any], ...]:
         """Those that run in a process of this role: each counts its own calls, and workers do all else."""
@@ -91,6 +94,7 @@ class Loops:
 class Components:
     settings: Settings
     clock: Clock
+    rng: random.Random
     database: Database
     photogpt: PhotoGPT
     proxy: Proxy

@@ -13,11 +13,11 @@ from dotenv import dotenv_values
 from pydantic import AliasChoices, ValidationError
 
 from service.domain.errors import ConfigurationError
-from service.settings import SECRETS, Settings
+from service.settings import IN_FILES, Settings
 
 _DOTENV = ".env"
 _PREFIXES = ("GATEWAY_", "PHOTOGPT_")
-_OTHERS = frozenset({"DATABASE_URL", "POLL_SCHEDULE"})
+_OTHERS = frozenset({"DATABASE_URL", "DATABASE_URL_FILE", "POLL_SCHEDULE"})
 # What the command line, not the gateway, reads.
 _CLIENT_VARIABLES = frozenset({"GATEWAY_URL"})
 _FROM_FILE = "_FILE"
@@ -34,7 +34,7 @@ def load_settings(**overrides: Any) -> Settings:
 def unknown_variables() -> list[str]:
     """Variables that look like settings and are none: misspelt, mostly."""
     known = {_variable_of(name) for name in Settings.model_fields}
-    known |= {name + _FROM_FILE for name in known if name in SECRETS} | _CLIENT_VARIABLES
+    known |= {name + _FROM_FILE for name in known if name in IN_FILES} | _CLIENT_VARIABLES
     return sorted(name for name in os.environ if name.startswith(_PREFIXES) and name not in known)
 
 
@@ -47,7 +47,7 @@ def _from_files() -> dict[str, Any]:
     """What the `*_FILE` variables name, wherever these are set."""
     found: dict[str, Any] = {}
     set_in_file = dotenv_values(_DOTENV, encoding="utf-8", interpolate=False) if Path(_DOTENV).is_file() else {}
-    for variable in sorted(SECRETS):
+    for variable in sorted(IN_FILES):
         path = os.environ.get(variable + _FROM_FILE) or set_in_file.get(variable + _FROM_FILE)
         if not path:
             continue

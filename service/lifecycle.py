@@ -48,12 +48,17 @@ class Lifecycle:
             loop.wake()
         self._heartbeat.wake()
 
+    @property
+    def tick_age(self) -> float | None:
+        """Seconds since the last tick; None before the first."""
+        return None if self._ticked_at is None else self._clock.monotonic() - self._ticked_at
+
     def stalled(self) -> list[str]:
         """What has stopped moving, and only a restart would move again."""
         if self.draining:
             return []
         stalled = [loop.name for loop in self._loops if (loop.idle_for or 0) > _STALLED_AFTER_SECONDS]
-        if (self._tick_age() or 0) > _STALLED_AFTER_SECONDS:
+        if (self.tick_age or 0) > _STALLED_AFTER_SECONDS:
             stalled.append("scheduler")
         return stalled
 
@@ -63,7 +68,7 @@ class Lifecycle:
         return {
             "status": self._state(),
             "storage": {"written_ago": _rounded(pulse.written_ago)},
-            "scheduler": {"ticked_ago": _rounded(self._tick_age())},
+            "scheduler": {"ticked_ago": _rounded(self.tick_age)},
             "loops": {
                 loop.name: {
                     "claimed_ago": _rounded(loop.unclaimed_for),
@@ -88,9 +93,6 @@ class Lifecycle:
             if min(unclaimed, waiting) > _BEHIND_AFTER_SECONDS:
                 return State.BEHIND
         return State.READY
-
-    def _tick_age(self) -> float | None:
-        return None if self._ticked_at is None else self._clock.monotonic() - self._ticked_at
 
 
 def _rounded(seconds: float | None) -> float | None:

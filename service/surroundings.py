@@ -54,7 +54,8 @@ def surroundings_of(
     if settings.sqlite_path is None:
         clock = SharedClock(clock)
     guard = guard_of(settings, names, own_ports)
-    database, metrics = Database(settings.database_url), Metrics()
+    metrics = Metrics()
+    database = Database(settings.database_url, metrics=metrics, clock=clock)
     calls = counter_of(settings, database, metrics, clock)
     tls = tls_context()
     # PhotoGPT has lookups of its own: no name that a caller made up can keep it waiting.

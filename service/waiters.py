@@ -35,6 +35,9 @@ class Waiters:
         self._count = 0
         self.closed = False
 
+    def __len__(self) -> int:
+        return self._count
+
     @contextmanager
     def listening(self, tenant_id: str) -> Iterator[asyncio.Event]:
         """An event that is set by all news from now on, so that what is read afterwards misses none.

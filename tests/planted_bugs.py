@@ -297,7 +297,8 @@ def _failed_seeds(copy: Path) -> str:
 
 
 def _run(copy: Path, *command: str) -> str:
-    environment = {**os.environ, "PYTHONPATH": str(copy)}
+    # A module that is changed within a second of its bytecode could be taken for what it was.
+    environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
         [sys.executable, "-m", *command], cwd=copy, env=environment, capture_output=True, text=True, check=False
     )

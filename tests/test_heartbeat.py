@@ -33,12 +33,12 @@ class Guarded:
         self.open = asyncio.Event()
         self.open.set()
 
-    async def write(self, work: Callable[[Connection], T]) -> T:
+    async def write(self, work: Callable[[Connection], T], of: str | None = None) -> T:
         self.writes += 1
         await self.open.wait()
         if self.broken:
             raise OSError("no space left on device")
-        return await self.inner.write(work)
+        return await self.inner.write(work, of)
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         if self.broken:

@@ -47,9 +47,9 @@ class CountingSqlite(Sqlite):
 
     writes = 0
 
-    async def write(self, work: Callable[[Connection], T]) -> T:
+    async def write(self, work: Callable[[Connection], T], of: str | None = None) -> T:
         self.writes += 1
-        return await super().write(work)
+        return await super().write(work, of)
 
 
 @pytest.fixture

@@ -1,49 +1,116 @@
 """The command `photogpt-webhooks`. Errors are one line on stderr with the remedy; the exit code says which kind.
 
-0: done. 1: it did not work out. 2: the command or a setting is wrong.
+What a command needs it imports when it runs: shells start this program for every completion.
 """
 
 from __future__ import annotations
 
+import os
 import sys
+from typing import Annotated
 
 import typer
 
-from service.cli import client, deliveries, demo, endpoints, gateway, keys, listen, move, simulate
-from service.cli.terminal import CommandFailed, complain
+from service.cli import (
+    account,
+    deliveries,
+    demo,
+    endpoints,
+    events,
+    gateway,
+    keys,
+    listen,
+    move,
+    simulate,
+    trainings,
+)
+from service.cli.examples import TRYING, USING
+from service.cli.terminal import CommandFailed, ExitCode, complain
 from service.domain.errors import ConfigurationError, GatewayError
 
+PROGRAM = "photogpt-webhooks"
+
 app = typer.Typer(
-    name="photogpt-webhooks",
+    name=PROGRAM,
     help="Webhooks for PhotoGPT trainings: start one, and hear when the model is ready.",
+    epilog=(
+        "Exit codes: 0 done; 1 it did not work out; 2 the command or a setting is wrong; 3 the gateway did not answer, "
+        "or can't now: try again; 130 Ctrl-C. Errors are one line on stderr."
+    ),
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+trainings.register(app)
+for group in (deliveries.app, endpoints.app, events.app):
+    app.add_typer(group, rich_help_panel=USING)
+listen.register(app)
+account.register(app)
 gateway.register(app)
 keys.register(app)
 move.register(app)
-client.register(app)
-app.add_typer(deliveries.app)
-app.add_typer(endpoints.app)
-listen.register(app)
 demo.register(app)
-app.add_typer(simulate.app)
+app.add_typer(simulate.app, rich_help_panel=TRYING)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"{PROGRAM} {version(PROGRAM)}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[  # printed before any command is looked for
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> None:
     """Run the command line; every expected failure ends in one line and an exit code."""
     try:
-        app()
+        code = run()
+        sys.stdout.flush()
+    except (BrokenPipeError, SystemExit) as ended:
+        # typer makes an exit of a broken pipe.
+        if not isinstance(ended.__context__ or ended, BrokenPipeError):
+            raise
+        # Whoever read us has enough; what is still buffered would be complained of when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        code = ExitCode.NOBODY_READS
+    sys.exit(code)
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run one command, by default the one of this process's command line; returns its exit code."""
+    try:
+        # typer answers Ctrl-C, and commands that end themselves, with the exit code; other commands with None.
+        return app(arguments, prog_name=PROGRAM, standalone_mode=False) or ExitCode.DONE
+    except typer.TyperException as wrong:
+        return _usage(wrong)
     except CommandFailed as failed:
         complain(str(failed))
-        sys.exit(1)
+        return failed.exit_code
     except ConfigurationError as wrong:
         complain(str(wrong))
-        sys.exit(2)
+        return ExitCode.USAGE
     except GatewayError as error:
         complain(str(error))
-        sys.exit(1)
-    except (KeyboardInterrupt, BrokenPipeError):
-        sys.exit(130)
+        return ExitCode.FAILED
+    except (KeyboardInterrupt, typer.Abort):
+        return ExitCode.INTERRUPTED
+
+
+def _usage(wrong: typer.TyperException) -> int:
+    """What is wrong with the command line, and where its options are told."""
+    told = wrong.format_message().replace("Value error, ", "")
+    context = getattr(wrong, "ctx", None)
+    if told:
+        where = context.command_path if context is not None else PROGRAM
+        complain(f"{told.removesuffix('.')}. See `{where} --help`.")
+    return wrong.exit_code

@@ -1,32 +1,35 @@
-"""Commands that talk to a running gateway over its API: `train` and `trainings`, and what all such commands share."""
+"""What commands share that talk to a running gateway over its API: their options, the calls, and pages of answers."""
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
-import httpx
 import typer
-from rich.table import Table
 
-from service.cli.progress import TrainingProgress
-from service.cli.terminal import CommandFailed, err, out, print_json
+from service.cli.completion import ids_at
+from service.cli.terminal import CommandFailed, Unreachable, out, print_json, print_table
 from service.domain.event import EventType
 
-_WATCH_SECONDS = 1.0
-_ID_WIDTH = 30
+if TYPE_CHECKING:
+    import httpx
+
 _TIMEOUT_SECONDS = 75.0  # a train request waits for two calls to PhotoGPT, 30 s each
+_AGO = re.compile(r"(\d{1,6})([smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_UNAUTHORIZED, _NO_CONTENT, _UNAVAILABLE = 401, 204, 503
 
 
 def _from_the_environment(ctx: typer.Context, parameter: typer.CallbackParam, given: str | None) -> str | None:
     source = ctx.get_parameter_source(parameter.name or "")
     if source is not None and source.name == "COMMANDLINE":
         raise typer.BadParameter(
-            "A command line can be read by everybody on this machine: set GATEWAY_TOKEN or PHOTOGPT_API_KEY instead."
+            "a command line can be read by everybody on this machine: set GATEWAY_TOKEN or PHOTOGPT_API_KEY instead",
+            param_hint="--key",
         )
     return given
 
@@ -35,6 +38,7 @@ Gateway = Annotated[
     str,
     typer.Option(
         "--gateway",
+        metavar="URL",
         envvar="GATEWAY_URL",
         help="Base URL of the gateway. GATEWAY_TOKEN, or else PHOTOGPT_API_KEY, is what to authenticate with.",
         show_envvar=True,
@@ -45,26 +49,26 @@ Credential = Annotated[
     # No option at all would be a parameter of every command that nothing fills.
     typer.Option("--key", envvar=["GATEWAY_TOKEN", "PHOTOGPT_API_KEY"], hidden=True, callback=_from_the_environment),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.")]
-Limit = Annotated[int, typer.Option(min=1, max=100, help="At most so many, the newest.")]
-
+AsJson = Annotated[bool, typer.Option("--json", help="Print the API's own answer, as JSON.")]
+Limit = Annotated[int, typer.Option(min=1, max=100, help="At most so many.")]
+Cursor = Annotated[
+    str | None, typer.Option(metavar="CURSOR", help="Go on where a page ended: its next_cursor.", show_default=False)
+]
 EventTypes = Annotated[
     list[EventType] | None,
-    typer.Option(
-        "--event",
-        "--events",
-        metavar="TYPE",
-        help=f"Only events of this type; may be repeated. One of {', '.join(EventType)}.",
-        show_default=False,
-    ),
+    typer.Option("--event", "--events", help="Only events of this type; may be repeated.", show_default=False),
+]
+Training = Annotated[
+    str, typer.Argument(metavar="TRAINING", help="Its id: trn_...", autocompletion=ids_at("/v1/trainings"))
+]
+Delivery = Annotated[
+    str, typer.Argument(metavar="DELIVERY", help="Its id: dlv_...", autocompletion=ids_at("/v1/deliveries"))
+]
+Endpoint = Annotated[
+    str, typer.Argument(metavar="ENDPOINT", help="Its id: whe_...", autocompletion=ids_at("/v1/webhook-endpoints"))
 ]
 
 DEFAULT_GATEWAY = "http://127.0.0.1:8470"
-
-
-def register(app: typer.Typer) -> None:
-    for command in (train, trainings):
-        app.command()(command)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,31 +85,36 @@ class GatewayClient:
 
     def call(self, method: str, path: str, **options: Any) -> Any:
         """The JSON answer, None if it has no body; CommandFailed with the gateway's own words otherwise."""
+        import httpx
+
         try:
             with httpx.Client(trust_env=False, timeout=_TIMEOUT_SECONDS, headers=self.headers) as client:
                 response = client.request(method, self.url(path), **options)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise CommandFailed(self.unreachable(error)) from error
+            raise self.unreachable(error) from error
         if response.is_error:
-            raise CommandFailed(self.refusal(response))
-        if response.status_code == httpx.codes.NO_CONTENT:
+            raise self.refusal(response)
+        if response.status_code == _NO_CONTENT:
             return None
         try:
             return response.json()
         except ValueError as error:
-            raise CommandFailed(self.no_gateway()) from error
+            raise self.no_gateway() from error
 
     def list(self, path: str, asked: Mapping[str, Any]) -> Any:
         """A page of what is `asked` for; what is None is not."""
         return self.call("GET", path, params={name: value for name, value in asked.items() if value is not None})
 
-    def unreachable(self, error: Exception) -> str:
-        return f"No answer from the gateway at {self.base_url} ({error}): is `photogpt-webhooks serve` running?"
+    def unreachable(self, error: Exception) -> Unreachable:
+        return Unreachable(
+            f"No answer from the gateway at {self.base_url} ({error}): is `photogpt-webhooks serve` running? "
+            "Another one is named by --gateway, or GATEWAY_URL."
+        )
 
-    def no_gateway(self) -> str:
-        return f"{self.base_url} does not answer like a gateway."
+    def no_gateway(self) -> Unreachable:
+        return Unreachable(f"{self.base_url} does not answer like a gateway: check --gateway, or GATEWAY_URL.")
 
-    def refusal(self, response: httpx.Response) -> str:
+    def refusal(self, response: httpx.Response) -> CommandFailed:
         """Why the gateway refused, in its own words."""
         try:
             problem = response.json()
@@ -113,96 +122,40 @@ class GatewayClient:
             problem = None
         if not isinstance(problem, dict) or "code" not in problem:
             return self.no_gateway()
-        return f"{problem.get('detail', 'no detail')} ({response.status_code} {problem['code']})"
+        told = f"{problem.get('detail', 'no detail')} ({response.status_code} {problem['code']})"
+        if response.status_code == _UNAUTHORIZED and not self.credential:
+            told += ": set GATEWAY_TOKEN, or PHOTOGPT_API_KEY, in the environment of this command."
+        return Unreachable(told) if response.status_code == _UNAVAILABLE else CommandFailed(told)
 
 
-def train(
-    model_id: Annotated[str, typer.Argument(help="The PhotoGPT model to train.")],
-    callback: Annotated[str | None, typer.Option(help="URL that the webhook is POSTed to.")] = None,
-    metadata: Annotated[str | None, typer.Option(help='JSON object that comes back, such as {"user": "42"}.')] = None,
-    queue: Annotated[bool, typer.Option("--queue", help="Let it wait when PhotoGPT has no room for it.")] = False,
-    wait: Annotated[bool, typer.Option("--wait", help="Stay until the end, with a progress bar.")] = False,
-    gateway: Gateway = DEFAULT_GATEWAY,
-    key: Credential = None,
-    as_json: AsJson = False,
+def print_page(
+    found: Mapping[str, Any],
+    columns: Sequence[str],
+    row: Callable[[Mapping[str, Any]], Sequence[str]],
+    *,
+    as_json: bool,
+    option: str = "--cursor",
 ) -> None:
-    """Train a model; exit 0 once it is accepted, with --wait once it is ready."""
-    client = GatewayClient(gateway, key)
-    training = start_training(client, model_id, callback, metadata, queue=queue)
-    if not as_json:
-        place = f" as number {training['queue_position']}" if training["queue_position"] else ""
-        out.print(f"{training['id']}  {training['status']}{place}  model {training['model_id']}")
-    if wait:
-        training = wait_for_end(client, training)
-    if as_json:
-        print_json(training)
-    if wait and training["status"] != "ready":
-        failure = training["failure"] or {"message": ""}
-        raise CommandFailed(f"The training ended as {training['status']}. {failure['message']}".strip())
-
-
-def trainings(
-    status: Annotated[str | None, typer.Option(help="Only trainings in this status.")] = None,
-    limit: Limit = 20,
-    gateway: Gateway = DEFAULT_GATEWAY,
-    key: Credential = None,
-    as_json: AsJson = False,
-) -> None:
-    """List trainings, newest first."""
-    found = GatewayClient(gateway, key).list("/v1/trainings", {"limit": limit, "status": status})
+    """What was found, a row for each; and how to see more of it."""
     if as_json:
         print_json(found)
         return
-    table = Table("training", "model", "status", "PhotoGPT says", "triggered", "next poll", "last delivery problem")
-    for item in found["data"]:
-        marks = "".join(f" [yellow]{flag}[/]" for flag in ("overdue", "suspended") if item[flag])
-        problem = next((c["last_problem"] for c in item["callbacks"] if c["last_problem"]), "")
-        times = (clock_time(item["triggered_at"]), clock_time(item["next_poll_at"]))
-        said = item["upstream_status"] or ""
-        table.add_row(item["id"], item["model_id"], item["status"] + marks, said, *times, problem)
-    show_page(table, found)
+    print_table(columns, [row(item) for item in found["data"]])
+    if found["next_cursor"] and out.is_terminal:
+        out.print(f"[dim]There are more: {option} {found['next_cursor']}[/]")
 
 
-def start_training(
-    client: GatewayClient,
-    model_id: str,
-    callback: str | None,
-    metadata: str | None = None,
-    *,
-    queue: bool = False,
-) -> dict[str, Any]:
-    """POST the train request and return the training."""
-    body: dict[str, Any] = {"model_id": model_id}
-    if queue:
-        body["on_capacity"] = "queue"
-    if callback:
-        body["callback_url"] = callback
-    if metadata:
-        try:
-            body["metadata"] = json.loads(metadata)
-        except ValueError as error:
-            raise typer.BadParameter(f"--metadata is not JSON: {error}") from error
-    training: dict[str, Any] = client.call("POST", "/v1/trainings", json=body)
-    return training
-
-
-def wait_for_end(client: GatewayClient, training: dict[str, Any], *, speed: float = 1.0) -> dict[str, Any]:
-    """Watch until the training ends. `speed`: how many times faster than usual it runs, for the demo."""
-    with TrainingProgress(err, speed=speed) as progress:
-        while training["finished_at"] is None:
-            progress.show(training)
-            time.sleep(_WATCH_SECONDS / min(speed, 5))  # noqa: TID251  # a person at a terminal waits in real time
-            training = client.call("GET", training["urls"]["self"])
-        progress.show(training)
-    return training
-
-
-def show_page(table: Table, found: dict[str, Any]) -> None:
-    # Other commands want the id, so it is whole however narrow the terminal.
-    table.columns[0].min_width, table.columns[0].no_wrap = _ID_WIDTH, True
-    out.print(table)
-    if found["next_cursor"]:
-        out.print("[dim]There are more; raise --limit, or read the API with its cursor.[/]")
+def moment(text: str, now: datetime, option: str = "--since") -> datetime:
+    """A time as a person gives it: RFC 3339, in UTC if it names no zone, or how long ago."""
+    ago = _AGO.fullmatch(text)
+    try:
+        if ago:
+            return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+        given = datetime.fromisoformat(text)
+    except (ValueError, OverflowError) as error:
+        hint = f"{text!r} is no time; such as 2026-03-01T12:00, or 6h"
+        raise typer.BadParameter(hint, param_hint=option) from error
+    return given if given.tzinfo else given.replace(tzinfo=UTC)
 
 
 def clock_time(at: str | None) -> str:

@@ -6,18 +6,17 @@ import json
 import tempfile
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import httpx
 import typer
-from rich.panel import Panel
-from rich.syntax import Syntax
 
-from service.cli.client import GatewayClient, start_training, wait_for_end
-from service.cli.pictures import png
-from service.cli.processes import Child, Children
+from service.cli.client import GatewayClient
+from service.cli.examples import TRYING, examples
 from service.cli.terminal import CommandFailed, out
-from service.environment import environment_without_settings
+from service.cli.trainings import start_training, wait_for_end
+
+if TYPE_CHECKING:
+    from service.cli.processes import Child, Children
 
 _KEY = "pgpt-demo-key"
 _PICTURES = 12  # PhotoGPT wants 12 to 20 (docs/training)
@@ -26,13 +25,20 @@ _WEBHOOK_WAIT_SECONDS = 20
 
 
 def register(app: typer.Typer) -> None:
-    app.command()(demo)
+    app.command(
+        rich_help_panel=TRYING, epilog=examples("photogpt-webhooks demo", "photogpt-webhooks demo --speed 600")
+    )(demo)
 
 
 def demo(
     speed: Annotated[float, typer.Option(min=1, max=600, help="How many times faster than life.")] = 150.0,
 ) -> None:
-    """Train a model at a simulated PhotoGPT, and see the signed webhook arrive. Needs nothing; leaves nothing."""
+    """Train a model at a simulated PhotoGPT, and see its signed webhook arrive.
+
+    Needs nothing, and leaves nothing.
+    """
+    from service.cli.processes import Children
+
     with tempfile.TemporaryDirectory(prefix="photogpt-webhooks-demo-") as folder, Children(Path(folder)) as children:
         out.print("[bold]1.[/] Starting a simulated PhotoGPT, the gateway (SQLite) and a webhook receiver")
         photogpt = _start(
@@ -66,6 +72,8 @@ def demo(
 
 
 def _start(children: Children, name: str, *arguments: str, **settings: str) -> Child:
+    from service.environment import environment_without_settings
+
     return children.start(name, arguments, {**environment_without_settings(), **settings})
 
 
@@ -85,6 +93,8 @@ def _gateway(children: Children, photogpt: str, speed: float) -> GatewayClient:
 
 
 def _create_model(photogpt: str) -> str:
+    from service.cli.pictures import png
+
     headers = {"authorization": f"Bearer {_KEY}", "api-version": "1"}
     person = {"name": "Demo", "age": 30, "gender": "Female"}
     model_id = str(_call(photogpt, "POST", "/models", headers=headers, json=person)["result"]["id"])
@@ -117,6 +127,9 @@ def _webhook(receiver: str) -> dict[str, Any]:
 
 
 def _show(webhook: dict[str, Any]) -> None:
+    from rich.panel import Panel
+    from rich.syntax import Syntax
+
     headers = "\n".join(
         f"[cyan]{name}:[/] {webhook['headers'][name]}"
         for name in ("content-type", "webhook-id", "webhook-timestamp", "webhook-signature")
@@ -126,6 +139,8 @@ def _show(webhook: dict[str, Any]) -> None:
 
 
 def _call(base_url: str, method: str, path: str, **options: Any) -> Any:
+    import httpx
+
     try:
         response = httpx.request(method, base_url + path, trust_env=False, timeout=10, **options)
         response.raise_for_status()

@@ -3,82 +3,111 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from service.cli.client import (
     DEFAULT_GATEWAY,
     AsJson,
     Credential,
+    Cursor,
+    Endpoint,
     EventTypes,
     Gateway,
     GatewayClient,
     Limit,
     clock_time,
     in_path,
+    moment,
     only_own_options,
-    show_page,
+    print_page,
 )
-from service.cli.terminal import CommandFailed, out, print_json
-from service.clock import SystemClock
+from service.cli.completion import ids_at
+from service.cli.examples import examples
+from service.cli.terminal import CommandFailed, out, print_fields, print_json
 
 app = typer.Typer(name="endpoints")
 
 # More event types than this would make a table of one row long.
 _MOST_NAMED = 3
 _PATH = "/v1/webhook-endpoints"
+_COLUMNS = ("endpoint", "url", "events", "status", "failing since", "last problem", "description")
 _ENDPOINT_ID = re.compile(r"whe_[0-9a-z]+")
-_AGO = re.compile(r"(\d{1,6})([smhd])")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-
-Endpoint = Annotated[str, typer.Argument(metavar="ENDPOINT", help="Its id: whe_...")]
+_EXAMPLE = "whe_01m82ksx7pfxb9a1qz0wb6h2nd"
 
 
-@app.callback(invoke_without_command=True)
+@app.callback(
+    invoke_without_command=True,
+    epilog=examples(
+        "photogpt-webhooks endpoints add https://example.com/hook --event training.ready --event training.deleted",
+        f"photogpt-webhooks endpoints test {_EXAMPLE}",
+        f"photogpt-webhooks endpoints recover {_EXAMPLE} --since 6h",
+    ),
+)
 def endpoints(
     ctx: typer.Context,
     limit: Limit = 20,
+    cursor: Cursor = None,
     gateway: Gateway = DEFAULT_GATEWAY,
     key: Credential = None,
     as_json: AsJson = False,
 ) -> None:
-    """List webhook endpoints, newest first, or do something with one; they hear of every training of yours."""
+    """List webhook endpoints, newest first; add, test, pause or recover one.
+
+    A webhook endpoint hears of every training of yours.
+    """
     if ctx.invoked_subcommand is not None:
         only_own_options(ctx)
         return
-    list_endpoints(limit, gateway, key, as_json)
+    list_endpoints(limit, cursor, gateway, key, as_json)
 
 
-@app.command("list")
+@app.command("list", epilog=examples("photogpt-webhooks endpoints list --json"))
 def list_endpoints(
     limit: Limit = 20,
+    cursor: Cursor = None,
     gateway: Gateway = DEFAULT_GATEWAY,
     key: Credential = None,
     as_json: AsJson = False,
 ) -> None:
-    """List webhook endpoints, newest first."""
-    found = GatewayClient(gateway, key).list(_PATH, {"limit": limit})
+    """List webhook endpoints, newest first: the same as `endpoints` alone."""
+    found = GatewayClient(gateway, key).list(_PATH, {"limit": limit, "cursor": cursor})
+    print_page(found, _COLUMNS, _row, as_json=as_json)
+
+
+@app.command(epilog=examples(f"photogpt-webhooks endpoints show {_EXAMPLE}"))
+def show(
+    endpoint_id: Endpoint, gateway: Gateway = DEFAULT_GATEWAY, key: Credential = None, as_json: AsJson = False
+) -> None:
+    """Show a webhook endpoint: what it hears, how it does, and why it was disabled."""
+    endpoint = GatewayClient(gateway, key).call("GET", f"{_PATH}/{in_path(endpoint_id)}")
     if as_json:
-        print_json(found)
+        print_json(endpoint)
         return
-    table = Table("endpoint", "url", "events", "status", "failing since", "last problem", "description")
-    for item in found["data"]:
-        status = item["status"] if item["status"] == "active" else f"[yellow]{item['status']}[/]"
-        texts = (escape(text or "") for text in (item["last_problem"], item["description"]))
-        events = "\n".join(item["events"]) if len(item["events"]) <= _MOST_NAMED else f"{len(item['events'])} types"
-        table.add_row(item["id"], escape(item["url"]), events, status, clock_time(item["failing_since"]), *texts)
-    show_page(table, found)
+    _print(endpoint, as_json=False)
+    schedule = endpoint["retry_schedule"]
+    print_fields(
+        [
+            ("hears", ", ".join(endpoint["events"])),
+            ("description", endpoint["description"]),
+            ("headers", ", ".join(endpoint["headers"])),
+            ("retry schedule", "" if schedule is None else ", ".join(f"{step:g} s" for step in schedule)),
+            ("disabled because", endpoint["disabled_reason"] or ""),
+            ("failing since", clock_time(endpoint["failing_since"])),
+            ("last problem", endpoint["last_problem"] or ""),
+            ("old secret until", clock_time(endpoint["previous_secret_until"])),
+            ("created", clock_time(endpoint["created_at"])),
+        ]
+    )
 
 
-@app.command()
+@app.command(epilog=examples("photogpt-webhooks endpoints add https://example.com/hook --event training.ready"))
 def add(
     url: Annotated[str, typer.Argument(help="Where webhooks are POSTed: https, or http to this machine.")],
     events: EventTypes = None,
-    description: Annotated[str, typer.Option(help="Yours: what this is for.")] = "",
+    description: Annotated[str, typer.Option(metavar="TEXT", help="Yours: what this is for.")] = "",
     gateway: Gateway = DEFAULT_GATEWAY,
     key: Credential = None,
     as_json: AsJson = False,
@@ -91,9 +120,19 @@ def add(
     _print_with_secret(made, as_json=as_json)
 
 
-@app.command("test")
+@app.command(
+    "test",
+    epilog=examples(
+        f"photogpt-webhooks endpoints test {_EXAMPLE}", "photogpt-webhooks endpoints test https://example.com/hook"
+    ),
+)
 def send_test(
-    target: Annotated[str, typer.Argument(metavar="ENDPOINT|URL", help="An endpoint's id (whe_...), or any URL.")],
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="ENDPOINT|URL", help="An endpoint's id (whe_...), or any URL.", autocompletion=ids_at(_PATH)
+        ),
+    ],
     gateway: Gateway = DEFAULT_GATEWAY,
     key: Credential = None,
     as_json: AsJson = False,
@@ -113,7 +152,25 @@ def send_test(
         raise CommandFailed(f"Not delivered: {trial['problem']}")
 
 
-@app.command()
+@app.command(epilog=examples(f"photogpt-webhooks endpoints update {_EXAMPLE} --event training.ready"))
+def update(
+    endpoint_id: Endpoint,
+    url: Annotated[str | None, typer.Option(metavar="URL", help="Where webhooks are POSTed from now on.")] = None,
+    events: EventTypes = None,
+    description: Annotated[str | None, typer.Option(metavar="TEXT", help="Yours: what this is for.")] = None,
+    gateway: Gateway = DEFAULT_GATEWAY,
+    key: Credential = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change where it is, what it hears, or its description; what is not named stays."""
+    changes = {"url": url, "events": events, "description": description}
+    given = {name: value for name, value in changes.items() if value not in (None, [])}
+    if not given:
+        raise typer.BadParameter("Say what to change: --url, --event or --description.")
+    _print(_changed(GatewayClient(gateway, key), endpoint_id, **given), as_json=as_json)
+
+
+@app.command(epilog=examples(f"photogpt-webhooks endpoints pause {_EXAMPLE}"))
 def pause(
     endpoint_id: Endpoint, gateway: Gateway = DEFAULT_GATEWAY, key: Credential = None, as_json: AsJson = False
 ) -> None:
@@ -121,7 +178,7 @@ def pause(
     _print(_changed(GatewayClient(gateway, key), endpoint_id, status="paused"), as_json=as_json)
 
 
-@app.command()
+@app.command(epilog=examples(f"photogpt-webhooks endpoints resume {_EXAMPLE}"))
 def resume(
     endpoint_id: Endpoint, gateway: Gateway = DEFAULT_GATEWAY, key: Credential = None, as_json: AsJson = False
 ) -> None:
@@ -129,7 +186,7 @@ def resume(
     _print(_changed(GatewayClient(gateway, key), endpoint_id, status="active"), as_json=as_json)
 
 
-@app.command()
+@app.command(epilog=examples(f"photogpt-webhooks endpoints rotate {_EXAMPLE} --overlap-hours 48"))
 def rotate(
     endpoint_id: Endpoint,
     overlap_hours: Annotated[
@@ -145,14 +202,14 @@ def rotate(
     _print_with_secret(made, as_json=as_json)
 
 
-@app.command()
+@app.command(epilog=examples(f"photogpt-webhooks endpoints delete {_EXAMPLE}"))
 def delete(endpoint_id: Endpoint, gateway: Gateway = DEFAULT_GATEWAY, key: Credential = None) -> None:
     """Delete it: nothing more is sent there, what waits included."""
     GatewayClient(gateway, key).call("DELETE", f"{_PATH}/{in_path(endpoint_id)}")
     out.print(f"{endpoint_id}  deleted", markup=False)
 
 
-@app.command()
+@app.command(epilog=examples(f"photogpt-webhooks endpoints recover {_EXAMPLE} --since 6h --dry-run"))
 def recover(
     endpoint_id: Endpoint,
     since: Annotated[
@@ -168,6 +225,8 @@ def recover(
     as_json: AsJson = False,
 ) -> None:
     """Send again what failed at it; the gateway goes on with that by itself."""
+    from service.clock import SystemClock
+
     body = {"since": moment(since, SystemClock().now()).isoformat(), "dry_run": dry_run}
     answer = GatewayClient(gateway, key).call("POST", f"{_PATH}/{in_path(endpoint_id)}/recover", json=body)
     if as_json:
@@ -178,23 +237,18 @@ def recover(
         out.print(f"{answer['id']}  {answer['status']}  {_counted(answer['total'])} to send again")
 
 
-def moment(text: str, now: datetime) -> datetime:
-    """A time as a person gives it: RFC 3339, in UTC if it names no zone, or how long ago."""
-    ago = _AGO.fullmatch(text)
-    try:
-        if ago:
-            return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-        given = datetime.fromisoformat(text)
-    except (ValueError, OverflowError) as error:
-        raise typer.BadParameter(f"--since: {text!r} is no time; such as 2026-03-01T12:00, or 6h.") from error
-    return given if given.tzinfo else given.replace(tzinfo=UTC)
+def _row(endpoint: Mapping[str, Any]) -> Sequence[str]:
+    types = endpoint["events"]
+    events = ", ".join(types) if len(types) <= _MOST_NAMED else f"{len(types)} types"
+    known = (endpoint["id"], endpoint["url"], events, endpoint["status"], clock_time(endpoint["failing_since"]))
+    return *known, endpoint["last_problem"] or "", endpoint["description"]
 
 
 def _counted(deliveries: int) -> str:
     return "1 delivery" if deliveries == 1 else f"{deliveries} deliveries"
 
 
-def _changed(client: GatewayClient, endpoint_id: str, **changes: str) -> dict[str, Any]:
+def _changed(client: GatewayClient, endpoint_id: str, **changes: Any) -> dict[str, Any]:
     changed: dict[str, Any] = client.call("PATCH", f"{_PATH}/{in_path(endpoint_id)}", json=changes)
     return changed
 

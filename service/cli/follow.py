@@ -11,7 +11,7 @@ import httpx
 
 from service.cli.client import GatewayClient
 from service.cli.event_stream import EventStreamParser, Message
-from service.cli.terminal import CommandFailed, err
+from service.cli.terminal import Unreachable, err
 
 # The gateway says something at least every 15 s; a connection that is silent for longer is dead.
 _SILENCE_SECONDS = 45.0
@@ -46,7 +46,7 @@ class Follower:
                         yield json.loads(message.data)
             except _Lost as lost:
                 if not self._connected:
-                    raise CommandFailed(str(lost)) from lost
+                    raise Unreachable(str(lost)) from lost
             self._note_lost()
 
     def _messages(self) -> Iterator[Message]:
@@ -65,17 +65,17 @@ class Follower:
                 for piece in response.iter_bytes():
                     yield from parser.feed(piece)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise _Lost(self._client.unreachable(error)) from error
+            raise _Lost(str(self._client.unreachable(error))) from error
 
     def _check(self, response: httpx.Response) -> None:
         if response.is_error:
             response.read()
             refused = self._client.refusal(response)
             if response.status_code == httpx.codes.TOO_MANY_REQUESTS or response.is_server_error:
-                raise _Lost(refused)
-            raise CommandFailed(refused)
+                raise _Lost(str(refused))
+            raise refused
         if not response.headers.get("content-type", "").startswith("text/event-stream"):
-            raise CommandFailed(self._client.no_gateway())
+            raise self._client.no_gateway()
 
     def _note_connected(self) -> None:
         if not self._connected:

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
-import resource
-import signal
 import sys
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-import yaml
 
+from service.cli.examples import RUNNING, examples
 from service.cli.keys import secret_values, under_previous_key
 from service.cli.move import part_of_a_move
-from service.cli.terminal import CommandFailed, err, out, warn
+from service.cli.terminal import CommandFailed, err, out, print_json, warn
 from service.domain.errors import ConfigurationError, GatewayError, StorageUnavailable, UpstreamRefused
-from service.domain.secret import Secret
-from service.environment import load_settings, unknown_variables
-from service.settings import Settings
+
+if TYPE_CHECKING:
+    from service.settings import Settings
 
 
 class Role(StrEnum):
@@ -30,8 +28,15 @@ class Role(StrEnum):
 
 
 def register(app: typer.Typer) -> None:
-    for command in (serve, check, migrate, openapi, keygen):
-        app.command()(command)
+    shown: dict[Callable[..., None], tuple[str, ...]] = {
+        serve: ("PHOTOGPT_API_KEY=... photogpt-webhooks serve", "photogpt-webhooks serve --role worker"),
+        check: ("photogpt-webhooks check", "photogpt-webhooks check --offline --json"),
+        migrate: ("DATABASE_URL=postgresql://gateway@db.example/gateway photogpt-webhooks migrate",),
+        openapi: ("photogpt-webhooks openapi --output openapi.yaml",),
+        keygen: ("photogpt-webhooks keygen > master-key",),
+    }
+    for command, lines in shown.items():
+        app.command(rich_help_panel=RUNNING, epilog=examples(*lines))(command)
 
 
 def serve(
@@ -40,8 +45,9 @@ def serve(
     ] = None,
 ) -> None:
     """Run the gateway; its settings come from the environment or .env (see `check`)."""
-    # As process 1 of a container nobody else ends us, and what follows takes a second or two to import.
-    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
+    import resource
+
+    from service.environment import load_settings, unknown_variables
     from service.server import serve as run
     from service.telemetry.logging import configure_logging, log_what_nobody_catches
     from service.telemetry.masking import mask_values
@@ -64,22 +70,36 @@ def serve(
 
 def check(
     offline: Annotated[bool, typer.Option("--offline", help="Do not ask PhotoGPT whether the key is good.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print settings and findings as JSON.")] = False,
 ) -> None:
-    """Say what is set, what is wrong with it, and how to mend it."""
+    """Say what is set, what is wrong with it, and how to mend it; exit 0 if nothing is."""
+    import asyncio
+
+    from service.environment import load_settings, unknown_variables
+
     settings = load_settings()
-    for name, value, meaning in _effective(settings):
-        out.print(f"[bold]{name}[/] = {value}\n    [dim]{meaning}[/]")
+    effective = _effective(settings)
+    if not as_json:
+        _print_settings(effective)
     findings = asyncio.run(_examine(settings, ask_upstream=not offline))
     findings += [f"{name}: there is no such setting; is it misspelt?" for name in unknown_variables()]
-    for finding in findings:
-        err.print(f"[bold red]✗[/] {finding}", markup=True)
+    if as_json:
+        print_json({"settings": {name: _shown(name, value) for name, value in effective.items()}, "findings": findings})
+    else:
+        for finding in findings:
+            err.print(f"✗ {finding}", markup=False, style="red")
     if findings:
         raise CommandFailed(f"{len(findings)} finding{'s' if len(findings) > 1 else ''}, see above.")
-    out.print("[bold green]✓[/] everything checked works")
+    if not as_json:
+        out.print("[bold green]✓[/] everything checked works")
 
 
 def migrate() -> None:
-    """Bring the database to this release's schema (`serve` does so at every start)."""
+    """Bring the database to this release's schema; `serve` does so at every start."""
+    import asyncio
+
+    from service.environment import load_settings
+
     before, now = asyncio.run(_migrate(load_settings()))
     out.print(f"{before or 'empty'} -> {now}" if before != now else f"already at {now}")
 
@@ -88,6 +108,8 @@ def openapi(
     output: Annotated[Path | None, typer.Option(help="Write to this file instead of the screen.")] = None,
 ) -> None:
     """Print the gateway's OpenAPI document as YAML."""
+    import yaml
+
     from service.app import create_app
 
     text = yaml.safe_dump(create_app().openapi(), sort_keys=False, allow_unicode=True, width=120)
@@ -98,24 +120,34 @@ def openapi(
 
 
 def keygen() -> None:
-    """Print a fresh GATEWAY_MASTER_KEY."""
+    """Print a fresh GATEWAY_MASTER_KEY: keep it, and apart from the database."""
     from service.vault import new_master_key
 
     sys.stdout.write(new_master_key(random.SystemRandom()) + "\n")
 
 
-def _effective(settings: Settings) -> list[tuple[str, str, str]]:
-    rows = []
-    for name, value in settings:
-        field = Settings.model_fields[name]
-        variable = getattr(field.validation_alias, "choices", [name])[0]
-        rows.append((str(variable), _shown(variable, value), field.description or ""))
-    return rows
+def _effective(settings: Settings) -> dict[str, Any]:
+    """The value in force of each variable."""
+    from service.settings.groups import variables
+
+    return {variable: getattr(settings, field) for variable, field in variables().items()}
 
 
-def _shown(variable: str, value: Any) -> str:
+def _print_settings(effective: dict[str, Any]) -> None:
+    from service.settings.groups import GROUPS, description
+
+    for group in GROUPS:
+        out.print(f"\n[bold]{group.title}[/]")
+        for variable in group.variables:
+            shown = _shown(variable, effective[variable])
+            out.print(f"  {variable} = {'not set' if shown is None else shown}", markup=False)
+            out.print(f"      {description(variable)}", markup=False, style="dim")
+    out.print()
+
+
+def _shown(variable: str, value: Any) -> str | None:
     if value is None:
-        return "[dim]not set[/]"
+        return None
     if isinstance(value, tuple):
         return ",".join(f"{step:g}" for step in value)
     if variable == "DATABASE_URL" and "@" in value:
@@ -143,6 +175,7 @@ async def _examine(settings: Settings, *, ask_upstream: bool) -> list[str]:
     """What is wrong beyond the form of the settings: one sentence each, with the remedy."""
     from service.bootstrap import build
     from service.clock import SystemClock
+    from service.domain.secret import Secret
 
     try:
         components = build(settings, SystemClock(), random.SystemRandom())

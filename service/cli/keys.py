@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
 import typer
-from pydantic import SecretStr
 
+from service.cli.examples import RUNNING, examples
 from service.cli.terminal import CommandFailed, out
 from service.domain.errors import ConfigurationError, StorageUnavailable
-from service.environment import load_settings
-from service.settings import Settings
 
 if TYPE_CHECKING:
     from service.components import Components
+    from service.settings import Settings
 
 
 def register(app: typer.Typer) -> None:
-    app.command()(rewrap)
+    app.command(rich_help_panel=RUNNING, epilog=examples("photogpt-webhooks rewrap"))(rewrap)
 
 
 def rewrap() -> None:
-    """Seal the stored keys under GATEWAY_MASTER_KEY instead of GATEWAY_PREVIOUS_MASTER_KEY; the gateway may run."""
+    """Seal the stored keys under a new GATEWAY_MASTER_KEY.
+
+    GATEWAY_PREVIOUS_MASTER_KEY is the one that they are sealed under now. The gateway may run meanwhile.
+    """
+    import asyncio
+
+    from service.environment import load_settings
+
     settings = load_settings()
     if asyncio.run(_rewrap(settings)):
         out.print("The stored keys are sealed under GATEWAY_MASTER_KEY now.")
@@ -36,6 +40,10 @@ def rewrap() -> None:
 
 def secret_values(settings: Settings) -> list[str]:
     """What must not be in any log."""
+    from urllib.parse import unquote, urlsplit
+
+    from pydantic import SecretStr
+
     found = [value.get_secret_value() for _, value in settings if isinstance(value, SecretStr)]
     password = urlsplit(settings.database_url).password
     return found if password is None else [*found, password, unquote(password)]

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import random
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import httpx
 import typer
-from rich.text import Text
 
 from service.cli.client import DEFAULT_GATEWAY, Credential, EventTypes, Gateway, GatewayClient, clock_time
-from service.cli.follow import Follower
-from service.cli.forward import Forwarder
-from service.cli.terminal import err, out
-from service.clock import SystemClock
-from service.domain.signature import InvalidSecret, new_secret, secret_bytes
+from service.cli.examples import USING, examples
+from service.cli.terminal import err, out, print_json, printable
+
+if TYPE_CHECKING:
+    from service.cli.forward import Forwarder
 
 ForwardTo = Annotated[
     str | None,
@@ -35,7 +32,13 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print each event as a line
 
 
 def register(app: typer.Typer) -> None:
-    app.command()(listen)
+    app.command(
+        rich_help_panel=USING,
+        epilog=examples(
+            "photogpt-webhooks listen --forward-to http://localhost:3000/hook",
+            "photogpt-webhooks listen --event training.ready --json",
+        ),
+    )(listen)
 
 
 def listen(
@@ -48,17 +51,19 @@ def listen(
     key: Credential = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show events as they happen, and forward them to a local port: develop a receiver without a tunnel.
+    """Show events as they happen, or forward them to a local port.
 
-    What is forwarded is what a webhook endpoint would get, with the same id.
+    For developing a receiver without a tunnel: what is forwarded is what a webhook endpoint would get.
 
     An event that could not be forwarded is not tried again.
 
     Connects again by itself, and misses nothing meanwhile; ends with Ctrl-C.
     """
+    from service.cli.follow import Follower
+
     client = GatewayClient(gateway, key)
     if after is not None and from_start:
-        raise typer.BadParameter("--after and --from-start exclude each other.")
+        raise typer.BadParameter("--after and --from-start exclude each other")
     forwarder = _forwarder(forward_to, secret)
     try:
         if from_start:
@@ -78,6 +83,10 @@ def _forwarder(url: str | None, secret: str | None) -> Forwarder | None:
         if secret is not None:
             raise typer.BadParameter("--secret signs what is forwarded: say where with --forward-to.")
         return None
+    from service.cli.forward import Forwarder
+    from service.clock import SystemClock
+    from service.domain.signature import InvalidSecret, new_secret, secret_bytes
+
     _check_url(url)
     if secret is None:
         secret = new_secret(random.SystemRandom())
@@ -91,6 +100,8 @@ def _forwarder(url: str | None, secret: str | None) -> Forwarder | None:
 
 def _check_url(url: str) -> None:
     """Any receiver that the user names; nothing is reached that the user could not reach by hand."""
+    import httpx
+
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as invalid:
@@ -102,13 +113,13 @@ def _check_url(url: str) -> None:
 def _show(event: dict[str, Any], forwarder: Forwarder | None, *, as_json: bool) -> None:
     """One line. It begins before the receiver answers, so that one that takes long is seen to."""
     if as_json:
-        out.print(json.dumps(event, ensure_ascii=False), markup=False)
+        print_json(event, indent=None)
     else:
-        out.print(Text(_told(event)), end="" if forwarder else "\n")
+        out.print(printable(_told(event)), end="" if forwarder else "\n", markup=False)
     if forwarder is not None:
         forwarded = forwarder.send(event)
-        answer = Text(f"  -> {forwarded.told}", style="green" if forwarded.ok else "red")
-        (err if as_json else out).print(answer)
+        answer, style = printable(f"  -> {forwarded.told}"), "green" if forwarded.ok else "red"
+        (err if as_json else out).print(answer, style=style, markup=False)
 
 
 def _told(event: dict[str, Any]) -> str:

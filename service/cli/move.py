@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import unquote, urlsplit
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from service.cli.examples import RUNNING, examples
 from service.cli.terminal import CommandFailed, err, out
 from service.domain.errors import ConfigurationError, StorageUnavailable
-from service.environment import load_settings
-from service.telemetry.masking import mask_values
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from service.components import Components
     from service.storage.database import Database
     from service.storage.move import Mover
@@ -28,7 +25,12 @@ _SQLITE, _POSTGRESQL = "sqlite:///", "postgresql://"
 
 
 def register(app: typer.Typer) -> None:
-    app.command()(move)
+    app.command(
+        rich_help_panel=RUNNING,
+        epilog=examples(
+            "photogpt-webhooks move --from sqlite:///./data/gateway.db --to postgresql://gateway@db.example/gateway"
+        ),
+    )(move)
 
 
 def move(
@@ -44,8 +46,15 @@ def move(
         bool, typer.Option("--force", help="With --back: give up what the target has done since, or is gone with.")
     ] = False,
 ) -> None:
-    """Move all data from SQLite to PostgreSQL. Killed in the middle, it goes on when it is given again."""
+    """Move all data from SQLite to PostgreSQL.
+
+    Killed in the middle, it goes on when the same command is given again.
+    """
+    import asyncio
+    from urllib.parse import unquote, urlsplit
+
     from service.storage.lock import alone, refuse_if_open
+    from service.telemetry.masking import mask_values
 
     path, target = _source_path(source), _target_url(target)
     if force and not back:
@@ -78,7 +87,7 @@ async def _move(source: str, target: str, path: Path) -> None:
     async with _both(source, target) as (mover, database):
         await mover.prepare()
         if await mover.begin(f"{_SQLITE}{path}", _shown(target)) is MoveState.ARRIVING:
-            await (_draw(mover, err) if err.is_terminal else _tell(mover))
+            await (_draw(mover, err.console) if err.is_terminal else _tell(mover))
         await mover.complete()
         key = await _master_key_file(database, path)
     out.print(f"Moved: {_shown(target)} has everything and counts, {path} is left as it is and served no more.")
@@ -124,6 +133,8 @@ async def _tell(mover: Mover) -> None:
 
 
 async def _draw(mover: Mover, console: Console) -> None:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
     columns = (TextColumn("{task.description:<20}"), BarColumn(bar_width=40), MofNCompleteColumn())
     with Progress(*columns, console=console) as bars:
         tasks = {}
@@ -160,6 +171,8 @@ def _source_path(url: str) -> Path:
 
 def _target_url(url: str | None) -> str:
     """`--to`, or DATABASE_URL, by which the password is in no list of processes."""
+    from service.environment import load_settings
+
     found = url or load_settings().database_url
     if not found.startswith(_POSTGRESQL):
         raise typer.BadParameter("must begin with postgresql://.", param_hint="--to, or DATABASE_URL")

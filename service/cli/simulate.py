@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from service.cli.examples import examples
 from service.cli.terminal import CommandFailed, out
 
 app = typer.Typer(name="simulate", help="Run a simulated PhotoGPT, or a webhook receiver.", no_args_is_help=True)
@@ -14,7 +15,7 @@ Host = Annotated[str, typer.Option(help="Address to listen on.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")]
 
 
-@app.command()
+@app.command(epilog=examples("photogpt-webhooks simulate photogpt --speed 60 --key pgpt-test"))
 def photogpt(
     host: Host = "127.0.0.1",
     port: Port = 8480,
@@ -28,7 +29,10 @@ def photogpt(
     ] = None,
     seed: Annotated[int, typer.Option(help="For the durations.")] = 0,
 ) -> None:
-    """A PhotoGPT that behaves as documented, faster; its base URL ends in /api. Faults on command: /_control."""
+    """Run a PhotoGPT that behaves as documented, only faster.
+
+    Prints its base URL, for PHOTOGPT_BASE_URL. Faults on command: /_control.
+    """
     try:
         from service.simulator.clock import SystemClock
         from service.simulator.options import PhotoGPTOptions
@@ -47,7 +51,7 @@ def photogpt(
     run(create_photogpt(options, SystemClock()), host, port, lambda url: _ready(f"{url}/api"))
 
 
-@app.command()
+@app.command(epilog=examples("photogpt-webhooks simulate receiver --port 3000"))
 def receiver(
     host: Host = "127.0.0.1",
     port: Port = 8490,
@@ -55,7 +59,10 @@ def receiver(
         str | None, typer.Option(help="The whsec_ secret that webhooks are verified with.", envvar="WEBHOOK_SECRET")
     ] = None,
 ) -> None:
-    """A receiver that verifies with the official library and remembers: POST /hook, see GET /_control/received."""
+    """Run a receiver that verifies with the official library, and remembers.
+
+    Prints its URL, for callbacks. What came: GET /_control/received.
+    """
     try:
         from service.simulator.clock import SystemClock
         from service.simulator.receiver import ReceiverOptions, create_receiver

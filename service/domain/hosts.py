@@ -104,6 +104,9 @@ class Hosts:
         """The hosts whose breaker is open."""
         return (name for name, host in self._known.items() if host.breaker.open)
 
+    def __len__(self) -> int:
+        return len(self._known)
+
     def started(self, name: str, now: float) -> None:
         if name not in self._known:
             self._known[name] = Host(self._most)

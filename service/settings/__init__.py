@@ -26,6 +26,8 @@ SECRETS = frozenset(
         "GATEWAY_PREVIOUS_MASTER_KEY",
     }
 )
+# What may stand in a file that NAME_FILE names: also the address of PostgreSQL, which has a password in it.
+IN_FILES = SECRETS | {"DATABASE_URL"}
 _GATEWAY_DEFAULTS = {
     "GATEWAY_HOST": "0.0.0.0",  # noqa: S104  # a gateway is there for the network
     "GATEWAY_TENANT_TRAININGS": 10_000,
@@ -201,6 +203,11 @@ class Settings(BaseSettings):
         None,
         "For tests only: die at this point of the failure model, C1 to C16, or at its Nth time: C8:N.",
         pattern=r"^C([1-9]|1[0-6])(:[1-9][0-9]{0,5})?$",
+    )
+    access_log: Literal["off", "errors", "all"] = _variable(
+        "GATEWAY_ACCESS_LOG",
+        "errors",
+        "Which requests to the API have a line in the log; errors: those answered with 5xx.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = _variable(
         "GATEWAY_LOG_LEVEL", "info", "The least severe lines that are logged."

@@ -16,7 +16,9 @@ from sqlmodel import Session, col, func, select, update
 
 from service.clock import Clock, SystemClock
 from service.domain.errors import StorageUnavailable
+from service.domain.facts import Facts
 from service.storage.call_counts import CallCounts
+from service.storage.census import Census
 from service.storage.deliveries import Deliveries
 from service.storage.endpoints import Endpoints
 from service.storage.events import Events
@@ -36,10 +38,11 @@ from service.storage.tables import Heartbeat
 from service.storage.tenants import Tenants
 from service.storage.trainings import Trainings
 from service.storage.unavailable import blaming_the_database
+from service.telemetry.metrics import Metrics
 
 T = TypeVar("T")
 
-_NO_NEWS = News()
+_NO_NEWS, _NO_FACTS = News(), Facts()
 # Seconds between two tries to record something.
 _SETTLE_PAUSE = 1.0
 
@@ -49,11 +52,12 @@ class UnitOfWork:
 
     def __init__(self, session: Session) -> None:
         self.news = News()
-        self.trainings = Trainings(session)
+        self.facts = Facts()
+        self.trainings = Trainings(session, self.facts)
         self.sweeps = Sweeps(session)
-        self.sightings = Sightings(session)
-        self.outbox = Outbox(session, self.news)
-        self.deliveries = Deliveries(session, self.news)
+        self.sightings = Sightings(session, self.trainings)
+        self.outbox = Outbox(session, self.news, self.facts)
+        self.deliveries = Deliveries(session, self.news, self.facts)
         self.events = Events(session)
         self.endpoints = Endpoints(session)
         self.history = History(session)
@@ -62,6 +66,7 @@ class UnitOfWork:
         self.keysets = Keysets(session)
         self.idempotency = Idempotency(session)
         self.call_counts = CallCounts(session)
+        self.census = Census(session)
         self.overview = Overview(session)
         self.session = session
 
@@ -97,7 +102,7 @@ Work = Callable[[UnitOfWork], T]
 class Runner(Protocol):
     """How one kind of database runs a function of a connection."""
 
-    async def write(self, work: Callable[[Connection], T]) -> T: ...
+    async def write(self, work: Callable[[Connection], T], of: str | None = None) -> T: ...
 
     async def read(self, work: Callable[[Connection], T]) -> T: ...
 
@@ -111,20 +116,30 @@ class Runner(Protocol):
 class Database:
     """StorageUnavailable is raised for whatever the database itself is to blame for: locked, full, gone.
 
-    `where` is a URL; or a runner, for a simulation that has the database in its own hands.
+    `where` is a URL; or a runner, for a simulation that has the database in its own hands. `metrics`: where units of
+    work are counted, by their time.
     """
 
-    def __init__(self, where: str | Runner) -> None:
-        if isinstance(where, str):
-            self._runner: Runner = Sqlite(where) if where.startswith("sqlite") else Postgres(where)
+    def __init__(self, where: str | Runner, *, metrics: Metrics | None = None, clock: Clock | None = None) -> None:
+        self._metrics = metrics or Metrics()
+        self._clock = clock or SystemClock()
+        if not isinstance(where, str):
+            self._runner: Runner = where
+        elif where.startswith("sqlite"):
+            self._runner = Sqlite(where, self._metrics.committed)
         else:
-            self._runner = where
+            self._runner = Postgres(where)
         self._on_news: list[Callable[[News], None]] = []
+        self._on_facts: list[Callable[[Facts], None]] = []
         self._replicas: Replicas | None = None
 
     def on_news(self, listener: Callable[[News], None]) -> None:
         """Call `listener` after each commit that put something into the outbox."""
         self._on_news.append(listener)
+
+    def on_facts(self, listener: Callable[[Facts], None]) -> None:
+        """Call `listener` after each commit of this process that made something true that is counted."""
+        self._on_facts.append(listener)
 
     def share_news(self) -> None:
         """From now on tell other replicas of such commits, and let the listeners hear of theirs."""
@@ -132,17 +147,25 @@ class Database:
             self._replicas = Replicas(self._runner.connect, self._spread, SystemClock())
             self._replicas.start()
 
-    async def transaction(self, work: Work[T]) -> T:
-        """Run `work` in one transaction: committed when it returns, rolled back when it raises."""
+    async def transaction(self, work: Work[T], *, of: str | None = None) -> T:
+        """Run `work` in one transaction: committed when it returns, rolled back when it raises.
+
+        `of`: the one tenant whose rows it touches; units of work of the same one may share a commit.
+        """
+        began = self._clock.monotonic()
         with blaming_the_database():
-            result, news = await self._runner.write(lambda connection: _commit(connection, work))
+            result, news, facts = await self._runner.write(lambda connection: _commit(connection, work), of)
+        self._metrics.worked("write", self._clock.monotonic() - began)
+        if facts != _NO_FACTS:
+            for listener in self._on_facts:
+                listener(facts)
         if news != _NO_NEWS:
             self._spread(news)
             if self._replicas is not None:
                 self._replicas.tell(news)
         return result
 
-    async def settle(self, work: Work[T], *, clock: Clock, until: float) -> T:
+    async def settle(self, work: Work[T], *, of: str, clock: Clock, until: float) -> T:
         """`transaction`, again and again while the database is unavailable, to monotonic time `until`.
 
         For what came of a call that was made: PhotoGPT or a receiver has acted, and it is known only here. `work` must
@@ -150,7 +173,7 @@ class Database:
         """
         while True:
             try:
-                return await self.transaction(work)
+                return await self.transaction(work, of=of)
             except StorageUnavailable:
                 if clock.monotonic() + _SETTLE_PAUSE > until:
                     raise
@@ -158,8 +181,11 @@ class Database:
 
     async def read(self, work: Work[T]) -> T:
         """Run `work` on a consistent snapshot, without the write lock."""
+        began = self._clock.monotonic()
         with blaming_the_database():
-            return await self._runner.read(lambda connection: _look(connection, work))
+            result = await self._runner.read(lambda connection: _look(connection, work))
+        self._metrics.worked("read", self._clock.monotonic() - began)
+        return result
 
     async def run(self, work: Callable[[Connection], T]) -> T:
         """Run `work` on the bare write connection, inside a transaction."""
@@ -199,7 +225,7 @@ class Database:
             listener(news)
 
 
-def _commit(connection: Connection, work: Work[T]) -> tuple[T, News]:
+def _commit(connection: Connection, work: Work[T]) -> tuple[T, News, Facts]:
     # The commit, and on SQLite the savepoint, are the runner's.
     with Session(
         bind=connection, expire_on_commit=False, autoflush=False, join_transaction_mode="rollback_only"
@@ -207,7 +233,7 @@ def _commit(connection: Connection, work: Work[T]) -> tuple[T, News]:
         unit = UnitOfWork(session)
         result = work(unit)
         session.commit()
-        return result, unit.news
+        return result, unit.news, unit.facts
 
 
 def _time(connection: Connection, clock: Clock) -> Told | None:

@@ -15,6 +15,7 @@ from sqlmodel import Session, col, func, select, update
 
 from service.domain import ids
 from service.domain.delivery import KEPT_WAITING, DeliveryStatus
+from service.domain.facts import Fact, Facts
 from service.storage.outbox import WITHOUT_OUTCOME, News
 from service.storage.tables import Attempt, Callback, Delivery, WebhookEndpoint
 from service.storage.unindexed import unindexed
@@ -32,9 +33,10 @@ class DeliveryFilter:
 
 
 class Deliveries:
-    def __init__(self, session: Session, news: News) -> None:
+    def __init__(self, session: Session, news: News, facts: Facts) -> None:
         self._session = session
         self._news = news
+        self._facts = facts
 
     def get(self, tenant_id: str, delivery_id: str, *, hold: bool = False) -> Delivery | None:
         """`hold`: nobody else changes it before the end of this transaction."""
@@ -105,16 +107,17 @@ class Deliveries:
 
     def bury(self, endpoint_id: str, *, now: datetime) -> None:
         """It is disabled or gone: what waits for it is not sent. An attempt under way may still succeed."""
-        self._change_pending(endpoint_id, status=DeliveryStatus.DEAD, due_at=None, finished_at=now)
+        buried = self._change_pending(endpoint_id, status=DeliveryStatus.DEAD, due_at=None, finished_at=now)
+        self._facts.note(Fact.DELIVERY_ENDED, DeliveryStatus.DEAD, buried)
 
     def redirect(self, endpoint_id: str, *, host: str) -> None:
         """The endpoint has moved: what waits goes to its new host."""
         self._change_pending(endpoint_id, host=host)
 
-    def _change_pending(self, endpoint_id: str, *only: ColumnElement[bool], **values: Any) -> None:
+    def _change_pending(self, endpoint_id: str, *only: ColumnElement[bool], **values: Any) -> int:
         of_endpoint = col(Delivery.endpoint_id) == endpoint_id, col(Delivery.status) == DeliveryStatus.PENDING
         pending = update(Delivery).where(*of_endpoint, *only).execution_options(synchronize_session=False)
-        self._session.exec(pending.values(**values))
+        return self._session.exec(pending.values(**values)).rowcount
 
     def _resend(self, delivery_ids: Sequence[str], now: datetime) -> None:
         """One that has ended begins its schedule anew; one that has not is due now, where it is in its schedule."""

@@ -20,6 +20,7 @@ from service.domain.backoff import longest_retry_delay
 from service.domain.delivery import KEPT_WAITING, AttemptOutcome, Decision, DeliveryStatus, ErrorClass
 from service.domain.egress import host_of
 from service.domain.endpoint import EndpointStatus
+from service.domain.facts import DELIVERED, Fact, Facts
 from service.storage.claim import Claim
 from service.storage.due_delivery import DueDelivery, SendLimits, due_delivery
 from service.storage.tables import Attempt, Callback, Delivery, Event, Tenant, WebhookEndpoint
@@ -29,13 +30,11 @@ from service.storage.tables import Attempt, Callback, Delivery, Event, Tenant, W
 class News:
     """What transactions have put into the outbox: whether there is something to send, and whose events are new.
 
-    `all_tenants`: anybody's may be, since nobody knows. `ended_after`: how long each training that they ended had been
-    watched, which is nobody else's news.
+    `all_tenants`: anybody's may be, since nobody knows.
     """
 
     to_send: bool = False
     tenants: set[str] = field(default_factory=set)
-    ended_after: list[timedelta] = field(default_factory=list)
     all_tenants: bool = False
 
     def add(self, other: News) -> None:
@@ -50,9 +49,10 @@ WITHOUT_OUTCOME = and_(col(Attempt.duration_ms).is_(None), col(Attempt.error_cla
 
 
 class Outbox:
-    def __init__(self, session: Session, news: News) -> None:
+    def __init__(self, session: Session, news: News, facts: Facts) -> None:
         self._session = session
         self._news = news
+        self._facts = facts
 
     def add(
         self,
@@ -70,6 +70,7 @@ class Outbox:
         event.position = self._next_position(event.tenant_id)
         self._session.add(event)
         self._news.tenants.add(event.tenant_id)
+        self._facts.note(Fact.EVENT, event.type)
         # Deliveries refer to the event by its id alone, so the order of the inserts is ours to keep.
         self._session.flush()
         for callback in callbacks:
@@ -101,6 +102,7 @@ class Outbox:
             return []
         claimed = _CLAIM.lease(self._session, chosen, until=now + lease_for)
         self._close_interrupted([row.id for row in claimed])
+        self._facts.waited_for += [now - row.created_at for row in claimed if row.attempts_started == 1]
         attempts = {row.id: _started(row, now, rng) for row in claimed}
         self._session.add_all(attempts.values())
         query = (
@@ -141,7 +143,12 @@ class Outbox:
                 excerpt=outcome.excerpt,
             )
         )
-        if saved.rowcount and not pending:
+        self._facts.note(Fact.ATTEMPT, outcome.error_class or DELIVERED)
+        self._facts.attempted_for.append(outcome.duration)
+        if not saved.rowcount:
+            self._facts.note(Fact.ATTEMPT_OUTDATED)
+        elif not pending:
+            self._facts.note(Fact.DELIVERY_ENDED, decision.status)
             self._news.to_send = True  # the next event of this training may go now
         return saved.rowcount > 0
 
@@ -169,11 +176,13 @@ class Outbox:
             .with_for_update(skip_locked=True)
         ).all()
         # Not in one statement: PostgreSQL may choose a plan that asks for the rows again and again, and so for more.
-        return self._session.exec(
+        buried = self._session.exec(
             update(Delivery)
             .where(col(Delivery.id).in_(waiting))
             .values(status=DeliveryStatus.DEAD, due_at=None, finished_at=now, fence=col(Delivery.fence) + 1)
         ).rowcount
+        self._facts.note(Fact.DELIVERY_ENDED, DeliveryStatus.DEAD, buried)
+        return buried
 
     def note_on_callback(self, callback_id: str, problem: str | None, *, ended_at: datetime | None) -> None:
         """Note the last problem, or that there is none; and its end, with which what waits for it ends too."""
@@ -183,7 +192,7 @@ class Outbox:
         self._session.exec(update(Callback).where(col(Callback.id) == callback_id).values(**changes))
         if ended_at is not None:
             training = select(Callback.training_id).where(col(Callback.id) == callback_id).scalar_subquery()
-            self._session.exec(
+            ended = self._session.exec(
                 update(Delivery)
                 .where(
                     col(Delivery.training_id) == training,
@@ -192,6 +201,7 @@ class Outbox:
                 )
                 .values(status=DeliveryStatus.DEAD, due_at=None, finished_at=ended_at, fence=col(Delivery.fence) + 1)
             )
+            self._facts.note(Fact.DELIVERY_ENDED, DeliveryStatus.DEAD, ended.rowcount)
 
     def _next_position(self, tenant_id: str) -> int:
         """Whoever takes a number keeps the tenant's row until the commit: numbers are committed in their order, and a
@@ -235,18 +245,15 @@ class Outbox:
             )
         )
         self._news.to_send = self._news.to_send or not held
+        self._facts.note(Fact.DELIVERY_MADE)
         reached(CrashPoint.FAN_OUT)
 
     def _close_interrupted(self, delivery_ids: Sequence[str]) -> None:
         """Attempts that a dead worker left open; the retry that follows may be a duplicate for the receiver."""
-        self._session.exec(
-            update(Attempt)
-            .where(
-                col(Attempt.delivery_id).in_(delivery_ids),
-                WITHOUT_OUTCOME,
-            )
-            .values(error_class=ErrorClass.INTERRUPTED)
-        )
+        open_ones = update(Attempt).where(col(Attempt.delivery_id).in_(delivery_ids), WITHOUT_OUTCOME)
+        closed = self._session.exec(open_ones.values(error_class=ErrorClass.INTERRUPTED)).rowcount
+        if closed:
+            self._facts.note(Fact.TAKEN_OVER, times=closed)
 
 
 def _earlier_pending() -> Exists:

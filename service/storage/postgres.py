@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 
 import asyncpg
 from sqlalchemy import Connection, ExceptionContext, event
+from sqlalchemy.dialects import registry
+from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
@@ -22,6 +24,8 @@ from sqlalchemy.pool import NullPool
 from service.clock import Clock, SystemClock
 from service.crashpoints import CrashPoint, reached
 from service.domain.errors import ConfigurationError, StorageUnavailable
+from service.storage.compiled import COMPILED, Alike
+from service.storage.groups import Groups
 from service.storage.in_doubt import Fate, InDoubt, fate_of, own_number, start_of_server
 from service.storage.unavailable import is_confused, passes, sqlstate
 from service.telemetry.logging import get_logger
@@ -49,6 +53,13 @@ _READ_ONLY = "25006"
 _SINCE, _START = "since", "start"
 
 
+class Dialect(Alike, PGDialect_asyncpg):
+    supports_statement_cache = True
+
+
+registry.register("postgresql.alike", __name__, Dialect.__name__)
+
+
 class Postgres:
     def __init__(self, url: str, *, patience: float = _PATIENCE_SECONDS, clock: Clock | None = None) -> None:
         self._url = url
@@ -60,10 +71,11 @@ class Postgres:
         self._engine = self._make_engine(pool_size=_POOL, max_overflow=0, pool_timeout=_POOL_SECONDS)
         event.listen(self._engine.sync_engine, "connect", self._connected)
         event.listen(self._engine.sync_engine, "checkout", self._checked_out)
+        self._groups = Groups(once=self._write, alone=self._alone)
         self._reading = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
-    async def write(self, work: Callable[[Connection], T]) -> T:
-        return await self._patiently(lambda: self._write(work))
+    async def write(self, work: Callable[[Connection], T], of: str | None = None) -> T:
+        return await (self._alone(work) if of is None else self._groups.write(work, of))
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         return await self._patiently(lambda: self._read(work))
@@ -87,6 +99,9 @@ class Postgres:
 
     async def close(self) -> None:
         await self._engine.dispose()
+
+    async def _alone(self, work: Callable[[Connection], T]) -> T:
+        return await self._patiently(lambda: self._write(work))
 
     async def _patiently(self, once: Callable[[], Awaitable[T]]) -> T:
         """What `once` returns: again and again while it fails, without having changed anything, for what passes."""
@@ -211,8 +226,9 @@ class Postgres:
         self, *, session: str = _SESSION, command_timeout: float | None = _COMMAND_SECONDS, **pool: Any
     ) -> AsyncEngine:
         engine = create_async_engine(
-            "postgresql+asyncpg://",
+            "postgresql+alike://",
             async_creator=lambda: self._connect(session, command_timeout),
+            execution_options={"compiled_cache": COMPILED},
             hide_parameters=True,  # errors are logged, and what is stored may be a token in a URL
             **pool,
         )

@@ -11,12 +11,13 @@ from service.storage.trainings import DueTraining, Trainings, active_of, due_tra
 
 
 class Sightings:
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, trainings: Trainings) -> None:
         self._session = session
+        self._trainings = trainings
 
     def of_model(self, tenant_id: str, model_id: str, *, hold: bool = False) -> DueTraining | None:
         """The active training of a model, if there is one; `hold`: until the end of this transaction."""
-        row = Trainings(self._session).active(tenant_id, model_id, hold=hold)
+        row = self._trainings.active(tenant_id, model_id, hold=hold)
         return None if row is None else due_training(row, None)
 
     def in_training(self, tenant_id: str) -> list[DueTraining]:

@@ -17,10 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.dialects import registry
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from service.crashpoints import CrashPoint, reached
 from service.domain.errors import ConfigurationError, StorageUnavailable
+from service.storage.compiled import COMPILED, Alike
 from service.storage.filesystem import file_system_here, fleeting, is_network
 from service.telemetry.logging import get_logger
 
@@ -46,6 +49,13 @@ def _refuse_or_warn(url: str, file_system: str | None) -> None:
         _log.warning("database_will_not_last", file_system=file_system, lost_with=lost_with)
 
 
+class Dialect(Alike, SQLiteDialect_pysqlite):
+    supports_statement_cache = True
+
+
+registry.register("sqlite.alike", __name__, Dialect.__name__)
+
+
 @dataclass(slots=True)
 class Job:
     """A unit of work that waits for its commit, and whoever waits for `done`."""
@@ -55,7 +65,9 @@ class Job:
 
 
 class Sqlite:
-    def __init__(self, url: str) -> None:
+    """`on_group` hears, in the writer's thread, how many units of work are about to share a commit."""
+
+    def __init__(self, url: str, on_group: Callable[[int], None] = lambda _size: None) -> None:
         path = Path(url.removeprefix("sqlite:///"))
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,6 +76,7 @@ class Sqlite:
         _refuse_or_warn(url, file_system_here(path.parent))
         self._url = url
         self._path = path
+        self._on_group = on_group
         self._writing = sqlite_engine(url, begin="BEGIN IMMEDIATE", pool_size=1)
         self._reading = sqlite_engine(url, begin="BEGIN", pool_size=_READERS, read_only=True)
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
@@ -72,7 +85,7 @@ class Sqlite:
         self._writer.start()
         self._readers = ThreadPoolExecutor(_READERS, "sqlite-reader")
 
-    async def write(self, work: Callable[[Connection], T]) -> T:
+    async def write(self, work: Callable[[Connection], T], of: str | None = None) -> T:  # noqa: ARG002  # any two share one
         """Run `work` in the writer thread; returns after the commit that holds it."""
         if self._closed:
             raise StorageUnavailable("The database is closed.")  # nobody would take the job out of the queue
@@ -122,6 +135,7 @@ class Sqlite:
     def _write_groups(self) -> None:
         while (first := self._jobs.get()) is not None:
             group, last = _queued_behind(first, self._jobs)
+            self._on_group(len(group))
             commit_group(self._writing, [job for job in group if job.done.set_running_or_notify_cancel()])
             if last:
                 return
@@ -195,8 +209,9 @@ def sqlite_engine(
 ) -> Engine:
     """An engine whose connections sync fully, begin with `begin`, and keep their transactions to us."""
     engine = create_engine(
-        url,
+        make_url(url).set(drivername="sqlite+alike"),
         connect_args={"check_same_thread": False},
+        execution_options={"compiled_cache": COMPILED},
         hide_parameters=True,  # errors are logged, and what is stored may be a token in a URL
         **(options or {"pool_size": pool_size, "max_overflow": 0}),
     )

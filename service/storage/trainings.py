@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, and_, bindparam, exists, or_
 from sqlmodel import Session, col, func, select, update
 
 from service.domain.backoff import SOONEST_POLL
+from service.domain.facts import Facts
 from service.domain.training import TERMINAL, Failure, Observation, Status, Watch
 from service.storage.claim import Claim, within_room
 from service.storage.insert import insert_if_new
@@ -65,8 +66,9 @@ _NO_LIMITS = PollLimits()
 
 
 class Trainings:
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, facts: Facts) -> None:
         self._session = session
+        self._facts = facts
 
     def add(self, training: Training) -> bool:
         """False when the tenant already has an active training of that model."""
@@ -115,9 +117,11 @@ class Trainings:
             polled_after=now + limits.interval,
             full=[tenant for tenant, free in room.items() if free == 0],
         )
-        chosen = within_room(due, room, limits.per_tenant)
+        chosen = within_room([(row_id, tenant) for row_id, tenant, _ in due], room, limits.per_tenant)
         if not chosen:
             return []
+        due_at = {row_id: at for row_id, _, at in due}
+        self._facts.late_by += [now - due_at[row_id] for row_id in chosen]
         claimed = _CLAIM.lease(self._session, chosen, until=now + lease_for)
         tenants = {row.tenant_id for row in claimed}
         found = self._session.exec(select(Tenant.id, Tenant.sealed_key).where(col(Tenant.id).in_(tenants)))
@@ -242,7 +246,7 @@ _CLAIM = Claim(
     ),
     ~exists().where(and_(col(Tenant.id) == Training.tenant_id, col(Tenant.polls_paused_until) > bindparam("now"))),
     col(Training.tenant_id).not_in(bindparam("full", expanding=True)),
-    chosen_by=[Training.tenant_id],
+    chosen_by=[Training.tenant_id, Training.due_at],
 )
 
 

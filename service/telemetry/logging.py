@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import structlog
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 def get_logger(name: str) -> FilteringBoundLogger:
     """A lazy logger: modules take theirs before the logs are configured."""
     return cast("FilteringBoundLogger", structlog.get_logger(name))
+
+
+def bound(**fields: str) -> AbstractContextManager[None]:
+    """Lines that are logged meanwhile, by whatever is called or begun there, have these fields."""
+    return cast("AbstractContextManager[None]", structlog.contextvars.bound_contextvars(**fields))
 
 
 def configure_logging(level: str, *, human: bool) -> None:

@@ -20,6 +20,7 @@ from service.crashpoints import CrashPoint, reached
 from service.domain import ids
 from service.domain.backoff import poll_delay
 from service.domain.errors import Conflict, RateLimited, UpstreamRefused
+from service.domain.facts import Fact
 from service.domain.schedule import first_poll
 from service.domain.training import Observation, Rules, Signal, Status, Watch
 from service.photogpt.answers import Confirmed, NotReached, Refused, TriggerResult, Unclear
@@ -88,7 +89,9 @@ class Intake:
             return settled
         baseline = await self._baseline(caller, request.model_id)
         await self._callbacks.check_destination(request.callback)
-        begun = await self._database.transaction(lambda unit: self._store_intent(unit, caller, request, baseline))
+        begun = await self._database.transaction(
+            lambda unit: self._store_intent(unit, caller, request, baseline), of=caller.tenant_id
+        )
         if isinstance(begun, Outcome):
             return begun
         reached(CrashPoint.INTENT_COMMITTED)
@@ -136,7 +139,9 @@ class Intake:
         if known.suspended:
             return None  # PhotoGPT is asked first whether the key works again; then it is resumed, and joined
         await self._callbacks.check_destination(request.callback)
-        return await self._database.transaction(lambda unit: self._replay_or_join(unit, caller, request))
+        return await self._database.transaction(
+            lambda unit: self._replay_or_join(unit, caller, request), of=caller.tenant_id
+        )
 
     def _store_intent(
         self, unit: UnitOfWork, caller: Caller, request: TrainRequest, baseline: Observation
@@ -168,6 +173,7 @@ class Intake:
             if joined is None:
                 raise Conflict("The model is being submitted by another request.", code="in_flight", retry_after=1)
             return joined
+        unit.facts.note(Fact.TRAINING_ACCEPTED)
         self._tenancy.keep_key(unit, caller)
         self._callbacks.put(unit, caller, request.callback, training.id)
         self._replay.begin(unit, caller, request, training.id)
@@ -210,6 +216,7 @@ class Intake:
         _log.info("triggered", training_id=intent.training_id, model_id=request.model_id, result=str(result))
         outcome = await self._database.settle(
             lambda unit: self._store_outcome(unit, caller, request, intent, result),
+            of=caller.tenant_id,
             clock=self._clock,
             until=lease_ends,
         )

@@ -16,14 +16,26 @@ from service.claimloop import Claimed, refill_at
 from service.clock import Clock
 from service.crashpoints import CrashPoint, reached
 from service.domain.backoff import SOONEST_POLL
+from service.domain.facts import Polled
 from service.domain.schedule import least_gap, longest_delay, longest_gap
 from service.domain.sweep import UNUSABLE_FOR, may_be_listed
 from service.domain.token_bucket import TokenBucket
-from service.domain.training import Observation, Rules, Seen, Throttled, Unreadable, Watch, is_known
+from service.domain.training import (
+    KeyRefused,
+    ModelNotFound,
+    Observation,
+    Rules,
+    Seen,
+    Throttled,
+    Unreadable,
+    Watch,
+    is_known,
+)
 from service.storage.database import Database, UnitOfWork
 from service.storage.sweeps import DueSweep, SweepLimits
 from service.storage.trainings import DueTraining, PollLimits
 from service.telemetry.logging import get_logger
+from service.telemetry.metrics import Metrics
 from service.trainings.reader import NOT_ASKED, Reader
 from service.trainings.reading import Readings, pause_key
 from service.trainings.sweeper import Sweeper
@@ -57,6 +69,7 @@ class Poller:
         manners: Manners,
         clock: Clock,
         rng: random.Random,
+        metrics: Metrics,
     ) -> None:
         self._database = database
         self._reader = reader
@@ -67,8 +80,11 @@ class Poller:
         self._bucket = TokenBucket(rate, burst=max(1.0, rate * _BURST_SECONDS))
         self._clock = clock
         self._rng = rng
+        self._metrics = metrics
         self._sweeps = manners.sweeps
-        self._sweeper = Sweeper(database=database, reader=reader, readings=readings, rules=rules, clock=clock, rng=rng)
+        self._sweeper = Sweeper(
+            database=database, reader=reader, readings=readings, rules=rules, clock=clock, rng=rng, metrics=metrics
+        )
         self._busy: dict[str, str] = {}
         self._strange: set[str] = set()
 
@@ -96,6 +112,10 @@ class Poller:
         finally:
             for training in claimed:
                 self._busy.pop(training.id, None)
+
+    @property
+    def upstream_down(self) -> bool:
+        return self._reader.upstream_down
 
     async def pull_in(self) -> int:
         """After a restart with a shorter interval, a crash that left leases, or a wall clock that was put back:
@@ -153,8 +173,10 @@ class Poller:
             reached(CrashPoint.STATUS_UNCOMMITTED)
             return saved
 
-        saved = await self._database.settle(record, clock=self._clock, until=lease_ends)
+        saved = await self._database.settle(record, of=due.tenant_id, clock=self._clock, until=lease_ends)
         reached(CrashPoint.STATUS_COMMITTED)
+        changed = reading.after.status is not due.watch.status
+        self._metrics.polled(_outcome(seen, changed=changed) if saved else Polled.OUTDATED)
         self._log(due, seen, reading.after, saved=saved)
 
     def _log(self, due: DueTraining, seen: Seen, after: Watch, *, saved: bool) -> None:
@@ -182,3 +204,17 @@ class Poller:
             return False
         self._strange.add(raw_status)
         return True
+
+
+def _outcome(seen: Seen, *, changed: bool) -> Polled:
+    match seen:
+        case Observation():
+            return Polled.CHANGED if changed else Polled.UNCHANGED
+        case ModelNotFound():
+            return Polled.NOT_FOUND
+        case KeyRefused():
+            return Polled.KEY_REFUSED
+        case Throttled():
+            return Polled.THROTTLED
+        case Unreadable():
+            return Polled.NOT_ASKED if seen is NOT_ASKED else Polled.UNREADABLE

@@ -32,6 +32,11 @@ class Reader:
         self._breaker = Breaker(probe_every=min(_PROBE_EVERY, rules.poll_interval))
         self._clock = clock
 
+    @property
+    def upstream_down(self) -> bool:
+        """Whether nobody at PhotoGPT has answered lately, so that it is asked only now and then."""
+        return self._breaker.open
+
     async def model(self, due: DueTraining) -> Seen:
         return await self._ask(due.tenant_id, due.sealed_key, lambda key: self._photogpt.poll(key, due.model_id))
 

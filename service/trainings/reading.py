@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from service.domain.facts import Fact
 from service.domain.schedule import next_poll
 from service.domain.training import Observation, Rules, Seen, Status, Watch, observe
 from service.storage.database import UnitOfWork
@@ -58,3 +59,4 @@ def pause_key(unit: UnitOfWork, tenant_id: str, *, until: datetime) -> None:
     """PhotoGPT asks this key to wait."""
     unit.tenants.pause_polls(tenant_id, until=until)
     unit.trainings.postpone(tenant_id, until=until)
+    unit.facts.note(Fact.KEY_PAUSED)

@@ -15,6 +15,7 @@ from typing import Any
 from service.crashpoints import CrashPoint, reached
 from service.domain import ids
 from service.domain.event import TERMINAL_EVENTS, EventType, event_body
+from service.domain.facts import Fact
 from service.domain.training import TERMINAL, QueueRules, Status, Watch
 from service.storage.database import UnitOfWork
 from service.storage.tables import Event, Training
@@ -78,8 +79,9 @@ class Recorder:
             )
             unit.outbox.add(event, callbacks=callbacks, endpoints=endpoints, now=now, rng=self._rng)
         if watch.status in TERMINAL:
+            unit.facts.note(Fact.TRAINING_ENDED, watch.status)
             if row.triggered_at is not None:
-                unit.news.ended_after.append(now - row.triggered_at)
+                unit.facts.trained_for.append(now - row.triggered_at)
             reached(CrashPoint.KEY_UNERASED)
             unit.tenants.erase_key_if_idle(row.tenant_id)
             unit.queues.wake(row.tenant_id, now, self._queue)

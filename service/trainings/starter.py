@@ -135,7 +135,9 @@ class Starter:
             await self._record(turn, baseline, lease_ends)
             return
         lease_ends = self._lease_ends()
-        intent = await self._database.transaction(lambda unit: self._store_intent(unit, turn, baseline))
+        intent = await self._database.transaction(
+            lambda unit: self._store_intent(unit, turn, baseline), of=turn.tenant_id
+        )
         if intent is None:
             return  # cancelled just now
         reached(CrashPoint.INTENT_COMMITTED)
@@ -181,7 +183,7 @@ class Starter:
     async def _record(self, turn: _Turn, result: TriggerResult, until: float) -> None:
         """What came of it, whether it was triggered or not even read."""
         status = await self._database.settle(
-            lambda unit: self._store_outcome(unit, turn, result), clock=self._clock, until=until
+            lambda unit: self._store_outcome(unit, turn, result), of=turn.tenant_id, clock=self._clock, until=until
         )
         _log.info("turn", training_id=turn.training_id, model_id=turn.model_id, result=str(result), status=status)
 

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from service.clock import Clock
 from service.crashpoints import CrashPoint, reached
+from service.domain.facts import Polled, Swept
 from service.domain.sweep import (
     CONFIRMED_LATELY,
     UNANSWERED_FOR,
@@ -27,6 +28,7 @@ from service.storage.database import Database, UnitOfWork
 from service.storage.sweeps import DueSweep
 from service.storage.trainings import DueTraining
 from service.telemetry.logging import get_logger
+from service.telemetry.metrics import Metrics
 from service.trainings.reader import NOT_ASKED, Reader
 from service.trainings.reading import Readings, pause_key
 
@@ -45,6 +47,7 @@ class Sweeper:
         rules: Rules,
         clock: Clock,
         rng: random.Random,
+        metrics: Metrics,
     ) -> None:
         self._database = database
         self._reader = reader
@@ -52,10 +55,12 @@ class Sweeper:
         self._rules = rules
         self._clock = clock
         self._rng = rng
+        self._metrics = metrics
 
     async def sweep(self, sweep: DueSweep) -> None:
         """Read one claimed key's list and record what that means for each of its trainings."""
-        record = _Record(self._database, self._clock, self._clock.monotonic() + self._rules.lease.total_seconds())
+        lease_ends = self._clock.monotonic() + self._rules.lease.total_seconds()
+        record = _Record(self._database, sweep.tenant_id, self._clock, lease_ends)
         reached(CrashPoint.POLL_CLAIMED)
         listed = await self._reader.models(sweep.tenant_id, sweep.sealed_key)
         reached(CrashPoint.POLL_ANSWERED)
@@ -97,6 +102,8 @@ class Sweeper:
             for part in _parts(trainings):
                 await record(_keeping(part, raw_status, now, due_at))
         await record(lambda unit: unit.sweeps.end(sweep))
+        self._metrics.swept(Swept.USED)
+        self._metrics.polled(Polled.LISTED, sum(len(trainings) for trainings in kept.values()))
 
     async def _leave_to_polls(self, sweep: DueSweep, unusable: Unusable, record: _Record) -> None:
         now = self._clock.now()
@@ -108,6 +115,7 @@ class Sweeper:
             unit.sweeps.end(sweep, again=again)
 
         await record(leave)
+        self._metrics.swept(Swept.UNUSABLE)
 
     async def _fail(self, sweep: DueSweep, seen: KeyRefused | Throttled | Unreadable, record: _Record) -> None:
         """As if each that was due had been told so: none is asked after by itself because of this."""
@@ -126,6 +134,7 @@ class Sweeper:
                 pause_key(unit, sweep.tenant_id, until=until)
 
         await record(end)
+        self._metrics.swept(Swept.FAILED)
 
     def _saving(
         self, trainings: Sequence[DueTraining], seen: KeyRefused | Throttled | Unreadable, now: datetime
@@ -142,8 +151,9 @@ class Sweeper:
 class _Record:
     """Writes what came of a sweep, while its lease lasts."""
 
-    def __init__(self, database: Database, clock: Clock, lease_ends: float) -> None:
+    def __init__(self, database: Database, tenant_id: str, clock: Clock, lease_ends: float) -> None:
         self._database = database
+        self._tenant_id = tenant_id
         self._clock = clock
         self._lease_ends = lease_ends
 
@@ -152,7 +162,7 @@ class _Record:
             work(unit)
             reached(CrashPoint.STATUS_UNCOMMITTED)
 
-        await self._database.settle(watched, clock=self._clock, until=self._lease_ends)
+        await self._database.settle(watched, of=self._tenant_id, clock=self._clock, until=self._lease_ends)
         reached(CrashPoint.STATUS_COMMITTED)
 
 

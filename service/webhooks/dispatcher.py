@@ -98,6 +98,11 @@ class Dispatcher:
             self._shares.ended(due.tenant_id)
             self._hosts.ended(due.host, outcome, self._clock.monotonic())
 
+    @property
+    def hosts(self) -> tuple[int, int]:
+        """Of how many hosts something is remembered, and how many of these do not answer."""
+        return len(self._hosts), sum(1 for _ in self._hosts.unavailable())
+
     async def pull_in(self) -> int:
         """For a wall clock that was put back: nothing waits longer than its step. Returns how many that moved."""
         now = self._clock.now()
@@ -134,7 +139,10 @@ class Dispatcher:
         now = self._clock.now()
         decision = after(outcome, due.attempts_made + 1, self._schedule_of(due), self._rng.random())
         saved = await self._database.settle(
-            lambda unit: self._recorder.save(unit, due, outcome, decision, now=now), clock=self._clock, until=lease_ends
+            lambda unit: self._recorder.save(unit, due, outcome, decision, now=now),
+            of=due.tenant_id,
+            clock=self._clock,
+            until=lease_ends,
         )
         reached(CrashPoint.ATTEMPT_RECORDED)
         _log.info(

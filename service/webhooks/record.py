@@ -15,6 +15,7 @@ from service.domain import ids
 from service.domain.delivery import AttemptOutcome, Decision, DeliveryStatus
 from service.domain.endpoint import DisabledReason, EndpointStatus, failed_too_long
 from service.domain.event import EventType, event_body
+from service.domain.facts import Fact
 from service.storage.database import UnitOfWork
 from service.storage.due_delivery import DueDelivery
 from service.storage.tables import Event, WebhookEndpoint
@@ -62,6 +63,7 @@ class OutcomeRecorder:
             created_at=now,
         )
         unit.outbox.add(event, endpoints=unit.endpoints.all_of(endpoint.tenant_id), now=now, rng=self._rng)
+        unit.facts.note(Fact.ENDPOINT_DISABLED, reason)
         _log.warning("endpoint_disabled", endpoint_id=endpoint.id, reason=reason)
 
     def _note_on_endpoint(

@@ -107,7 +107,7 @@ def test_a_webhook_endpoint_from_its_subscription_to_its_end(stack: Stack) -> No
 
     assert re.match(rf"{endpoint}  paused  ", told("endpoints", "pause", endpoint))
     for listing in (["endpoints"], ["endpoints", "list"]):
-        assert re.search(rf"{endpoint} .* training.ready .* paused .* \[production\] ", told(*listing))
+        assert re.search(rf"{endpoint} .* training.ready .* paused .* \[production\]\n", told(*listing))
     assert re.match(rf"{endpoint}  active  ", told("endpoints", "resume", endpoint))
     rotated = told("endpoints", "rotate", endpoint, "--overlap-hours", "1")
     assert re.search(r": whsec_\S+$", rotated)
@@ -136,9 +136,9 @@ _ANY_PORTS = {"GATEWAY_PORT": "0", "GATEWAY_HEALTH_PORT": "0"}
 
 def test_errors_are_one_line_with_the_remedy(tmp_path: Path) -> None:
     cases = [
-        (["trainings"], {"GATEWAY_URL": "http://127.0.0.1:9"}, 1, "is `photogpt-webhooks serve` running?"),
-        (["listen"], {"GATEWAY_URL": "http://127.0.0.1:9"}, 1, "is `photogpt-webhooks serve` running?"),
-        (["endpoints", "delete", "whe_1"], {"GATEWAY_URL": "nowhere"}, 1, "missing an 'http://'"),
+        (["trainings"], {"GATEWAY_URL": "http://127.0.0.1:9"}, 3, "is `photogpt-webhooks serve` running?"),
+        (["listen"], {"GATEWAY_URL": "http://127.0.0.1:9"}, 3, "is `photogpt-webhooks serve` running?"),
+        (["endpoints", "delete", "whe_1"], {"GATEWAY_URL": "nowhere"}, 3, "missing an 'http://'"),
         (["serve"], {"GATEWAY_POLL_INTERVAL": "soon"}, 2, "GATEWAY_POLL_INTERVAL"),
         (["serve"], {"DATABASE_URL": "postgresql://x@127.0.0.1:9/x"}, 2, "GATEWAY_MASTER_KEY"),
         (["serve"], {"GATEWAY_MODE": "gateway"}, 2, "needs GATEWAY_MASTER_KEY"),

@@ -146,18 +146,20 @@ def test_ctrl_c_ends_one_that_waits_for_its_gateway(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize(
-    ("token", "options", "told"),
+    ("token", "options", "code", "told"),
     [
-        ("wrong", [], "(401 "),
-        ("right", ["--after", "nonsense"], "The cursor is not one of ours. (422 invalid_cursor)"),
-        ("right", ["--gateway", "http://127.0.0.1:9"], "is `photogpt-webhooks serve` running?"),
+        ("wrong", [], 1, "(401 "),
+        ("right", ["--after", "nonsense"], 1, "The cursor is not one of ours. (422 invalid_cursor)"),
+        ("right", ["--gateway", "http://127.0.0.1:9"], 3, "is `photogpt-webhooks serve` running?"),
     ],
 )
-def test_what_can_not_work_ends_with_one_clear_line(stack: Stack, token: str, options: list[str], told: str) -> None:
+def test_what_can_not_work_ends_with_one_clear_line(
+    stack: Stack, token: str, options: list[str], code: int, told: str
+) -> None:
     stack.start_gateway(GATEWAY_TOKEN="right")
     listener = Listener(stack, "refused", *options, token=token)
 
-    assert listener.child.process.wait(30) == 1
+    assert listener.child.process.wait(30) == code
     [line] = listener.said().splitlines()
     assert line.startswith("error: ")
     assert told in line
@@ -167,5 +169,7 @@ def test_something_else_than_a_gateway_is_told_from_one(stack: Stack) -> None:
     stack.address = str(stack.upstream.base_url)
     listener = Listener(stack, "astray", token=KEY)
 
-    assert listener.child.process.wait(30) == 1
-    assert listener.said() == f"error: {stack.address} does not answer like a gateway.\n"
+    assert listener.child.process.wait(30) == 3
+    assert (
+        listener.said() == f"error: {stack.address} does not answer like a gateway: check --gateway, or GATEWAY_URL.\n"
+    )

@@ -16,7 +16,7 @@ from tests.support.gateway import Gateway, World, client
 from tests.support.outage import find_database, full_disk, lose_database
 from tests.support.waiting import wait_until
 
-LOOPS = ["poller", "starter", "dispatcher", "recoveries", "pruner", "erasure", "calls"]
+LOOPS = ["poller", "starter", "dispatcher", "recoveries", "pruner", "erasure", "calls", "census"]
 IDLE = {"claimed_ago": 0.0, "in_flight": 0, "oldest_due_waits": 0.0, "restarts": 0}
 
 

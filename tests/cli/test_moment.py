@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 import typer
 
-from service.cli.endpoints import moment
+from service.cli.client import moment
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

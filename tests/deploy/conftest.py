@@ -14,10 +14,10 @@ from tests.deploy.reading import known_variables
 def started_with(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Mapping[str, str]], Settings]:
     """The settings of a gateway that has this environment and no other. Files of secrets are put in place."""
     monkeypatch.chdir(tmp_path)  # away from a developer's .env
-    for name in known_variables():
-        monkeypatch.delenv(name, raising=False)
 
     def start(environment: Mapping[str, str]) -> Settings:
+        for name in known_variables():
+            monkeypatch.delenv(name, raising=False)
         for name, value in environment.items():
             monkeypatch.setenv(name, str(_secret_file(tmp_path, name) if name.endswith("_FILE") else value))
         return load_settings()
@@ -27,5 +27,10 @@ def started_with(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[M
 
 def _secret_file(folder: Path, name: str) -> Path:
     path = folder / name
-    path.write_text("a-secret\n", encoding="utf-8")
+    content = (
+        "postgresql://gateway:a-secret@db.example/gateway"
+        if name == "DATABASE_URL_FILE"
+        else "a-secret-of-16-characters"
+    )
+    path.write_text(content + "\n", encoding="utf-8")
     return path

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from pydantic import AliasChoices
 
-from service.settings import SECRETS, Settings
+from service.settings import IN_FILES, Settings
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -25,7 +25,7 @@ def defaults() -> dict[str, Any]:
 
 
 def known_variables() -> set[str]:
-    return {*defaults(), *(f"{name}_FILE" for name in SECRETS)}
+    return {*defaults(), *(f"{name}_FILE" for name in IN_FILES)}
 
 
 def load_yaml(path: Path) -> dict[str, Any]:

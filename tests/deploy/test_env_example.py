@@ -1,7 +1,7 @@
 import re
 from typing import Any
 
-from service.settings import SECRETS
+from service.settings import IN_FILES
 from tests.deploy.reading import DEPLOY, defaults
 
 NAMED = dict(re.findall(r"^#? ?([A-Z_]+)=(.*)$", (DEPLOY / "env.example").read_text(), flags=re.MULTILINE))
@@ -22,8 +22,8 @@ def test_every_setting_is_named_with_its_default() -> None:
     assert named == {name: as_text(default) for name, default in defaults().items() if name not in FOR_TESTS}
 
 
-def test_every_secret_is_named_as_a_file_too() -> None:
-    assert {name.removesuffix("_FILE") for name in NAMED if name.endswith("_FILE")} == SECRETS
+def test_what_may_stand_in_a_file_is_named_so_too() -> None:
+    assert {name.removesuffix("_FILE") for name in NAMED if name.endswith("_FILE")} == IN_FILES
 
 
 def test_it_changes_nothing_until_a_line_is_uncommented() -> None:

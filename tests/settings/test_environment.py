@@ -77,6 +77,14 @@ class TestSecrets:
         with pytest.raises(ConfigurationError, match="GATEWAY_TOKEN needs PHOTOGPT_API_KEY"):
             loaded(monkeypatch, GATEWAY_TOKEN_FILE="token")
 
+    def test_the_address_of_the_database_may_stand_in_one_since_it_has_a_password(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        (tmp_path / "url").write_text("postgresql://app:s3cret@db/x\n")
+        settings = loaded(monkeypatch, DATABASE_URL_FILE="url")
+        assert settings.database_url == "postgresql://app:s3cret@db/x"
+        assert "DATABASE_URL_FILE" not in environment_without_settings()
+
     def test_nothing_but_secrets_comes_from_a_file(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (tmp_path / "port").write_text("1234")
         assert loaded(monkeypatch, GATEWAY_PORT_FILE="port").port == 8470

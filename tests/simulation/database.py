@@ -48,7 +48,7 @@ class Handle:
         self._queued: list[tuple[Job, asyncio.Future[Any]]] = []
         self.dead = False
 
-    async def write(self, work: Callable[[Connection], T]) -> T:
+    async def write(self, work: Callable[[Connection], T], of: str | None = None) -> T:
         await self._latency()
         if self._disk.outage or self._disk.faults.strikes("database is locked"):
             raise OSError("the disk can't be written")
@@ -127,7 +127,7 @@ def _migrated() -> bytes:
     disk = sqlite_engine("sqlite://", begin="BEGIN", pool_size=1, poolclass=StaticPool)
 
     class Direct:
-        async def write(self, work: Callable[[Connection], T]) -> T:
+        async def write(self, work: Callable[[Connection], T], of: str | None = None) -> T:
             with disk.begin() as connection:
                 return work(connection)
 

@@ -5,6 +5,7 @@ The rows are given once, with all columns of today; what a revision did not have
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from alembic.script import ScriptDirectory
@@ -38,6 +39,7 @@ WATCHED = {"trn_6": "training", "trn_7": "submitting"}
 ENDPOINT, ENDPOINT_HOST = "whe_1", "endpoint.example:443"
 # Kept in every table but these; and of these none is in the way of the others.
 _NOT_OURS = "alembic_version"
+_FOLDER = Path(migrations.__file__).parent
 
 
 def at(minutes: int) -> datetime:
@@ -46,7 +48,7 @@ def at(minutes: int) -> datetime:
 
 def revisions() -> list[str]:
     """All there are, oldest first."""
-    return sorted(script.revision for script in ScriptDirectory.from_config(migrations._config()).walk_revisions())
+    return sorted(script.revision for script in ScriptDirectory(str(_FOLDER)).walk_revisions())
 
 
 def schema_of(revision: str) -> MetaData:

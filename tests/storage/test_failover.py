@@ -398,8 +398,15 @@ class TestConnections:
             for number in range(3):
                 await postgres.transaction(partial(_note, rounds, number))
 
+        await all_connected(postgres)
         await asyncio.gather(*(asks_again_and_again() for _ in range(60)))
         assert rounds.index(2) > max(at for at, number in enumerate(rounds) if number == 0)
+
+
+async def all_connected(database: Database) -> None:
+    """Open every connection of the pool: one that is opened later holds up the one that asked for it."""
+    until_all_are_there = text("SELECT pg_sleep(0.2)")
+    await asyncio.gather(*(database.run(lambda connection: connection.execute(until_all_are_there)) for _ in range(16)))
 
 
 def _note(rounds: list[int], number: int, _unit: UnitOfWork) -> None:

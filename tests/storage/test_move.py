@@ -5,7 +5,6 @@ from datetime import UTC, date, datetime, timedelta
 from random import Random
 
 import pytest
-from alembic import command
 from sqlalchemy import Connection, text
 from sqlmodel import SQLModel, delete, update
 
@@ -291,9 +290,7 @@ async def test_the_older_schema_of_a_source_is_brought_to_the_newest(empty_sqlit
     source = Database(empty_sqlite_url)
 
     def as_before(connection: Connection) -> None:
-        config = migrations._config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0005")
+        migrations.upgrade(connection, "0005")
         connection.exec_driver_sql(
             "INSERT INTO tenants (id, sealed_signing_secret, event_position, created_at) "
             "VALUES ('ten_old', x'00', 7, '2026-02-01 10:30:15.123456')"

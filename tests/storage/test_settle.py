@@ -28,12 +28,12 @@ class Unreliable:
         self._failures = failures
         self._after_commit = after_commit
 
-    async def write(self, work: Callable[[Connection], T]) -> T:
+    async def write(self, work: Callable[[Connection], T], of: str | None = None) -> T:
         self.tries += 1
         fails = self.tries <= self._failures
         if fails and not self._after_commit:
             raise ConnectionResetError("the database went away")
-        result = await self._inner.write(work)
+        result = await self._inner.write(work, of)
         if fails:
             raise ConnectionResetError("the database went away")
         return result
@@ -64,13 +64,13 @@ class Hurried(FakeClock):
 
 async def settle(runner: Unreliable, work: Callable[[UnitOfWork], T], *, within: float) -> T:
     clock = Hurried()
-    return await Database(runner).settle(work, clock=clock, until=clock.monotonic() + within)
+    return await Database(runner).settle(work, of="ten_a", clock=clock, until=clock.monotonic() + within)
 
 
 class TestSettle:
     async def test_a_database_that_is_there_is_asked_once(self, database: Database) -> None:
         runner, clock = Unreliable(database._runner, failures=0), FakeClock()
-        assert await Database(runner).settle(adds_tenant, clock=clock, until=clock.monotonic()) == "added"
+        assert await Database(runner).settle(adds_tenant, of="ten_a", clock=clock, until=clock.monotonic()) == "added"
         assert runner.tries == 1
 
     @pytest.mark.parametrize("failures", [1, 2, 30])

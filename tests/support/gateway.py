@@ -556,7 +556,7 @@ def media_type_of(answer: httpx.Response) -> str:
 
 @cache
 def contract() -> Contract:
-    return Contract(yaml.safe_load(_OPENAPI.read_text(encoding="utf-8")))
+    return Contract(yaml.load(_OPENAPI.read_text(encoding="utf-8"), yaml.CSafeLoader))
 
 
 def _without_references(value: Any, document: dict[str, Any]) -> Any:
