@@ -36,7 +36,7 @@ _REMEDIES = {
     ErrorClass.EGRESS_PROXY: "Look at the proxy that GATEWAY_EGRESS_PROXY names.",
     ErrorClass.INTERRUPTED: "A gateway process ended while it sent this. It is sent again by itself.",
     ErrorClass.UNSIGNED: "Start the gateway with the GATEWAY_MASTER_KEY that the secret was stored under.",
-    ErrorClass.HTTP_3XX: "Give the final URL: no redirect is followed.",
+    ErrorClass.HTTP_3XX: "The address has moved: have the new one given, or subscribed, in its place.",
     ErrorClass.HTTP_4XX: "The receiver refuses it. Look at its log: a wrong path or secret, or a check of its own.",
     ErrorClass.HTTP_5XX: "The receiver fails while it handles it. Look at its log, and at what it answered.",
 }

@@ -73,7 +73,9 @@ def command_lines(found: Page) -> Iterator[str]:
     for block in found.blocks("sh", ""):
         for line in block.replace("\\\n", " ").splitlines():
             for part in re.split(r"\$\(|[|;)]|&&", line.partition(" #")[0]):
-                if re.search(r"(?:^|\s|/)photogpt-webhooks(?:\s|$)", part) and not re.match(r"\s*(?:docker|helm|kubectl)\b", part):
+                if re.search(r"(?:^|\s|/)photogpt-webhooks(?:\s|$)", part) and not re.match(
+                    r"\s*(?:docker|helm|kubectl)\b", part
+                ):
                     yield part.strip()
     yield from (" ".join(line.split()) for line in _INLINE.findall(found.prose))
 

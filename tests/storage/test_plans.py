@@ -166,9 +166,15 @@ async def test_what_operators_see_is_never_much(look: Look, on_sqlite: bool, nam
     assert plan.effort <= most * (1_000 if on_sqlite else 100), (plan.effort, plan)
 
 
+async def test_active_trainings_are_looked_through_by_their_index(look: Look) -> None:
+    plan = await look(lambda unit: unit.overview.active())
+    assert plan.indexes("trainings") == {"uq_trainings_active"}
+
+
 async def test_hosts_that_fail_are_found_by_their_index(look: Look) -> None:
     plan = await look(lambda unit: unit.overview.failing_hosts(since=END - 5 * DAY))
-    assert plan.indexes("deliveries") == {"ix_deliveries_failing"}
+    assert "ix_deliveries_failing" in plan.indexes("deliveries")
+    assert not [step for step in plan.steps if step.startswith("SCAN deliveries")], plan
 
 
 async def test_the_spans_of_the_lists_are_those_of_the_rows(filled: Database) -> None:
