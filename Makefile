@@ -29,9 +29,10 @@ help: ## List these targets
 demo: .venv/.setup ## Train a model at a simulated PhotoGPT and watch its signed webhook arrive
 	@.venv/bin/photogpt-webhooks demo
 
+# One more worker than CI has cores: one of them waits for real processes most of the time (tests/conftest.py).
 .PHONY: test
 test: .venv/.dev .venv/kubernetes/.installed $(if $(NPM),tests/node/node_modules/.installed) ## Set up and run every test (ARGS="-k fence" narrows it)
-	@.venv/bin/pytest -n 2 --dist worksteal $(ARGS)
+	@.venv/bin/pytest -n 3 --dist worksteal $(ARGS)
 
 .PHONY: campaign
 campaign: .venv/.dev ## Kill, crash, end and starve real gateways for hours; a sample of it is in `make test`

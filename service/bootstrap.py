@@ -99,6 +99,7 @@ def assemble(settings: Settings, around: Surroundings) -> Components:
         guard=around.guard,
         metrics=around.metrics,
         calls=around.calls,
+        tracer=around.tracer,
         keyring=keyring,
         tenancy=tenancy,
         trainings=trainings,
@@ -130,7 +131,7 @@ def _first_half(settings: Settings, around: Surroundings, tenancy: Tenancy, keyr
     readings = Readings(recorder=recorder, rules=rules, rng=rng)
     poller = Poller(
         database=database,
-        reader=Reader(photogpt=around.photogpt, tenancy=tenancy, rules=rules, clock=clock),
+        reader=Reader(photogpt=around.photogpt, tenancy=tenancy, rules=rules, clock=clock, tracer=around.tracer),
         readings=readings,
         rules=rules,
         manners=Manners(settings.polls_per_second, settings.polls_per_key, settings.sweep),
@@ -147,6 +148,7 @@ def _first_half(settings: Settings, around: Surroundings, tenancy: Tenancy, keyr
         rules=rules,
         clock=clock,
         rng=rng,
+        tracer=around.tracer,
     )
     cancellation = Cancellation(database=database, recorder=recorder, clock=clock)
     return FirstHalf(intake, cancellation, poller, sightings, starter)

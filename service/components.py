@@ -30,6 +30,7 @@ from service.storage.sweeps import DueSweep
 from service.storage.trainings import DueTraining
 from service.telemetry.logging import get_logger
 from service.telemetry.metrics import Metrics
+from service.telemetry.tracing import Tracer
 from service.tenancy import Tenancy
 from service.trainings.cancellation import Cancellation
 from service.trainings.intake import Intake
@@ -102,6 +103,7 @@ class Components:
     guard: Guard
     metrics: Metrics
     calls: CallCounter
+    tracer: Tracer
     keyring: Keyring
     tenancy: Tenancy
     trainings: FirstHalf
@@ -147,6 +149,7 @@ class Components:
         await self.photogpt.close()
         await self.proxy.close()
         await self.sender.close()
+        await self.tracer.close()
         await self.database.close()
 
 

@@ -6,7 +6,7 @@ A simulation plays these, and has the same core put into them by `bootstrap`.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from ssl import SSLContext
 from typing import Any
@@ -26,6 +26,7 @@ from service.photogpt.proxy import Proxy, ProxyLimits
 from service.settings import Settings
 from service.storage.database import Database
 from service.telemetry.metrics import Metrics
+from service.telemetry.tracing import Tracer, make_tracer
 from service.webhooks.sender import Sender
 
 _UPSTREAM_BODY_LIMIT = 256 * 1024
@@ -45,6 +46,7 @@ class Surroundings:
     guard: Guard
     metrics: Metrics
     calls: CallCounter
+    tracer: Tracer = field(default_factory=Tracer)
 
 
 def surroundings_of(
@@ -54,7 +56,7 @@ def surroundings_of(
     if settings.sqlite_path is None:
         clock = SharedClock(clock)
     guard = guard_of(settings, names, own_ports)
-    metrics = Metrics()
+    metrics, tracer = Metrics(), make_tracer(on=settings.traces)
     database = Database(settings.database_url, metrics=metrics, clock=clock)
     calls = counter_of(settings, database, metrics, clock)
     tls = tls_context()
@@ -64,12 +66,13 @@ def surroundings_of(
         clock=clock,
         rng=rng,
         database=database,
-        photogpt=_photogpt(settings, clock, tls, upstream, calls.count),
+        photogpt=_photogpt(settings, clock, tls, upstream, calls.count, tracer),
         proxy=proxy_of(settings, tls, upstream, calls.count),
-        sender=_sender(settings, clock, tls, guard, names),
+        sender=_sender(settings, clock, tls, guard, names, tracer),
         guard=guard,
         metrics=metrics,
         calls=calls,
+        tracer=tracer,
     )
 
 
@@ -90,7 +93,9 @@ def guard_of(settings: Settings, names: Names, own_ports: frozenset[int] | None 
     return Guard(destinations, names, by_proxy=settings.egress_proxy is not None)
 
 
-def _photogpt(settings: Settings, clock: Clock, tls: SSLContext, lookup: Names, on_call: OnCall) -> PhotoGPT:
+def _photogpt(
+    settings: Settings, clock: Clock, tls: SSLContext, lookup: Names, on_call: OnCall, tracer: Tracer
+) -> PhotoGPT:
     upstream: dict[str, Any] = {
         "timeout": settings.upstream_timeout,
         "body_limit": _UPSTREAM_BODY_LIMIT,
@@ -104,6 +109,7 @@ def _photogpt(settings: Settings, clock: Clock, tls: SSLContext, lookup: Names, 
         triggers=Outbound(**upstream, keep_alive=False, crash_when_sent=CrashPoint.TRIGGER_SENT),
         clock=clock,
         on_call=on_call,
+        tracer=tracer,
     )
 
 
@@ -122,7 +128,7 @@ def proxy_of(settings: Settings, tls: SSLContext, lookup: Names, on_call: OnCall
     )
 
 
-def _sender(settings: Settings, clock: Clock, tls: SSLContext, guard: Guard, names: Names) -> Sender:
+def _sender(settings: Settings, clock: Clock, tls: SSLContext, guard: Guard, names: Names, tracer: Tracer) -> Sender:
     receivers = Outbound(
         timeout=settings.attempt_timeout,
         body_limit=_RECEIVER_BODY_LIMIT,
@@ -134,4 +140,4 @@ def _sender(settings: Settings, clock: Clock, tls: SSLContext, guard: Guard, nam
         lookup=names,
         proxy=settings.egress_proxy,
     )
-    return Sender(outbound=receivers, clock=clock, excerpts=settings.keeps_excerpts)
+    return Sender(outbound=receivers, clock=clock, excerpts=settings.keeps_excerpts, tracer=tracer)

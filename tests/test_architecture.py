@@ -22,6 +22,7 @@ STRAY_IMPORTS = {
     "logging": "structlog",
     "metrics": "prometheus_client",
     "pages": "jinja2",
+    "tracing": "opentelemetry",
     "brotli": "brotli",
     "cryptography": "cryptography",
     "standardwebhooks": "standardwebhooks",

@@ -10,9 +10,9 @@ from service.clock import SystemClock
 from service.components import running
 from service.domain.errors import ConfigurationError
 from service.environment import load_settings
+from service.storage.installation import Keyset
 from service.storage.migrations import migrate
 from service.storage.moves import ONLY, Move, MoveState
-from service.storage.tables import Keyset
 from tests.support.rows import NOW, store, stored
 
 

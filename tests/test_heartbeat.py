@@ -14,8 +14,8 @@ from sqlalchemy import Connection
 from service.domain.errors import StorageUnavailable
 from service.heartbeat import Heartbeat, Pulse
 from service.storage.database import Database, Runner
+from service.storage.installation import Heartbeat as Row
 from service.storage.migrations import migrate
-from service.storage.tables import Heartbeat as Row
 from tests.support.clock import START, FakeClock
 from tests.support.rows import a_callback, a_delivery, a_tenant, a_training, an_event, store, stored
 from tests.support.waiting import wait_until

@@ -10,7 +10,10 @@ import itertools
 import re
 from typing import TYPE_CHECKING
 
+from service.domain.traceparent import HEADER as TRACEPARENT
+from service.domain.traceparent import parse_traceparent
 from service.telemetry.logging import bound, get_logger
+from service.telemetry.tracing import Kind
 
 if TYPE_CHECKING:
     import random
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from service.components import Components
+    from service.telemetry.tracing import Span
 
 _log = get_logger("access")
 
@@ -27,6 +31,7 @@ _GIVEN = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _PASSED_ON = "/api/"
 _NOWHERE = "none"
+_TRACEPARENT = TRACEPARENT.encode()
 
 
 class Access:
@@ -44,11 +49,14 @@ class Access:
             return
         request_id = _given_id(scope) or self._new_id(parts.rng)
         answer = _Answer(scope, send, request_id, parts)
-        with bound(request_id=request_id):
+        with (
+            bound(request_id=request_id),
+            parts.tracer.span("request", parent=_given_trace(scope), kind=Kind.SERVER, request_id=request_id) as span,
+        ):
             try:
                 await self._app(scope, receive, answer.send)
             finally:
-                answer.over()
+                answer.over(span)
 
     def _new_id(self, rng: random.Random) -> str:
         """Unique by a part drawn once and a number, since a request is no time to draw 80 bits."""
@@ -78,8 +86,12 @@ class _Answer:
                 message["headers"] = [*message["headers"], (HEADER, self._request_id.encode())]
         await self._send(message)
 
-    def over(self) -> None:
+    def over(self, span: Span) -> None:
         self._count()
+        span.name(f"{self._method} {self._route}")
+        span.note(**{"http.route": self._route, "http.response.status_code": self._status})
+        if self._status >= 500:
+            span.fail(f"HTTP {self._status}")
         kept = self._parts.settings.access_log
         if kept == "all" or (kept == "errors" and self._status >= 500):
             (_log.warning if self._status >= 500 else _log.info)(
@@ -108,6 +120,13 @@ class _Answer:
     def _method(self) -> str:
         method: str = self._scope["method"]
         return method if method in _METHODS else "other"
+
+
+def _given_trace(scope: Scope) -> str | None:
+    """Of several, which is none of HTTP's, none counts."""
+    given = [value for name, value in scope["headers"] if name == _TRACEPARENT]
+    found = parse_traceparent(given[0].decode("latin-1")) if len(given) == 1 else None
+    return None if found is None else str(found)
 
 
 def _given_id(scope: Scope) -> str | None:

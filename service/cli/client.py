@@ -13,6 +13,7 @@ import typer
 
 from service.cli.completion import ids_at
 from service.cli.terminal import CommandFailed, Unreachable, out, print_json, print_table
+from service.domain.errors import UpstreamRefused
 from service.domain.event import EventType
 
 if TYPE_CHECKING:
@@ -123,6 +124,8 @@ class GatewayClient:
         if not isinstance(problem, dict) or "code" not in problem:
             return self.no_gateway()
         told = f"{problem.get('detail', 'no detail')} ({response.status_code} {problem['code']})"
+        if problem["code"] == UpstreamRefused.code:
+            told = f"PhotoGPT refused: {told}"
         if response.status_code == _UNAUTHORIZED and not self.credential:
             told += ": set GATEWAY_TOKEN, or PHOTOGPT_API_KEY, in the environment of this command."
         return Unreachable(told) if response.status_code == _UNAVAILABLE else CommandFailed(told)
@@ -160,6 +163,11 @@ def moment(text: str, now: datetime, option: str = "--since") -> datetime:
 
 def clock_time(at: str | None) -> str:
     return "" if at is None else at.removesuffix("Z").partition(".")[0].replace("T", " ")
+
+
+def to_the_minute(at: str | None) -> str:
+    """For lists, where room is scarce."""
+    return clock_time(at)[: len("2026-11-22 12:00")]
 
 
 def in_path(given: str) -> str:

@@ -69,6 +69,8 @@ class Child:
 class Children:
     """Ends every child when the block is left, however it is left. Logs are in `folder`."""
 
+    popen: type[subprocess.Popen[bytes]] = subprocess.Popen
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._children: list[Child] = []
@@ -86,7 +88,7 @@ class Children:
         """Run `photogpt-webhooks ARGUMENTS` in `folder`, in a process of its own."""
         stdout, stderr = self.folder / f"{name}.out", self.folder / f"{name}.err"
         with stdout.open("wb") as out, stderr.open("wb") as err:
-            process = subprocess.Popen(  # noqa: S603  # our own program, and arguments from this package
+            process = self.popen(
                 [sys.executable, "-m", "service", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=out,

@@ -24,6 +24,7 @@ from service.photogpt.answers import (
     trigger_result,
 )
 from service.photogpt.listing import Listed, listing
+from service.telemetry.tracing import Kind, Tracer
 
 # Cloudflare refuses some libraries' default agents with its error 1010 (photogpt-facts 1).
 _USER_AGENT = "photogpt-webhooks/0.1"
@@ -37,17 +38,25 @@ _TELLING = 4
 class PhotoGPT:
     """`reads` may keep connections; `triggers` must not, so that a trigger never goes over a stale one.
 
-    `on_call` hears of each call as it is made.
+    `on_call` hears of each call as it is made. PhotoGPT is told of no trace.
     """
 
     def __init__(
-        self, base_url: str, *, reads: Outbound, triggers: Outbound, clock: Clock, on_call: OnCall = uncounted
+        self,
+        base_url: str,
+        *,
+        reads: Outbound,
+        triggers: Outbound,
+        clock: Clock,
+        on_call: OnCall = uncounted,
+        tracer: Tracer | None = None,
     ) -> None:
         self._base_url = base_url.rstrip("/")
         self._reads = reads
         self._triggers = triggers
         self._clock = clock
         self._on_call = on_call
+        self._tracer = tracer or Tracer()
 
     async def poll(self, key: Secret, model_id: str) -> Seen:
         """What the model says now; whatever goes wrong is a value that says nothing about the model."""
@@ -72,7 +81,8 @@ class PhotoGPT:
         triggered, and the caller may ask again.
         """
         self._on_call(CallKind.BASELINE)
-        seen, answer = await self._read_model(key, model_id)
+        with self._tracer.span("baseline", kind=Kind.CLIENT, model_id=model_id):
+            seen, answer = await self._read_model(key, model_id)
         if isinstance(seen, Observation):
             return seen
         raise self._refusal(seen, answer, "the model", key)
@@ -90,6 +100,12 @@ class PhotoGPT:
     async def trigger(self, key: Secret, model_id: str) -> TriggerResult:
         """Start the training, once: at PhotoGPT this is a GET with a side effect, so it is never repeated."""
         self._on_call(CallKind.TRIGGER)
+        with self._tracer.span("trigger", kind=Kind.CLIENT, model_id=model_id) as span:
+            result = await self._trigger(key, model_id)
+            span.note(result=type(result).__name__)
+        return result
+
+    async def _trigger(self, key: Secret, model_id: str) -> TriggerResult:
         headers = {**_headers(key), "cache-control": "no-store"}
         try:
             answer = await self._triggers.send("GET", f"{self._model_url(model_id)}/train", headers)

@@ -56,7 +56,10 @@ _OF_THE_WAY = frozenset(
     }
 )  # fmt: skip
 _PREFIXES_OF_THE_WAY = (b"x-forwarded-", b"cf-")
-_OURS = frozenset({b"callback-url", b"host", b"authorization", b"expect"})
+# A caller's trace goes on here, and ends here.
+_OURS = frozenset(
+    {b"callback-url", b"host", b"authorization", b"expect", b"traceparent", b"tracestate", b"baggage", b"x-request-id"}
+)  # fmt: skip
 _UNSENDABLE_NAME = re.compile(rb"[\x00-\x1f\x7f()<>@,;:\[\]={} \t\\\"]")
 _UNSENDABLE_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 

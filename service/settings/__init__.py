@@ -204,6 +204,11 @@ class Settings(BaseSettings):
         "For tests only: die at this point of the failure model, C1 to C16, or at its Nth time: C8:N.",
         pattern=r"^C([1-9]|1[0-6])(:[1-9][0-9]{0,5})?$",
     )
+    traces: bool = _variable(
+        "GATEWAY_TRACES",
+        False,  # noqa: FBT003
+        "Whether spans are sent by OTLP, as OTEL_EXPORTER_OTLP_* say; needs the extra `tracing`.",
+    )
     access_log: Literal["off", "errors", "all"] = _variable(
         "GATEWAY_ACCESS_LOG",
         "errors",

@@ -135,9 +135,9 @@ GROUPS = (
         ("GATEWAY_PROXY_ALL", "GATEWAY_PROXY_MOST_BYTES", "GATEWAY_PROXY_TIMEOUT"),
     ),
     Group(
-        "Logs and tests",
-        "Logs go to stderr: lines of JSON, or text where that is a terminal.",
-        ("GATEWAY_LOG_LEVEL", "GATEWAY_ACCESS_LOG", "GATEWAY_CRASH_AT"),
+        "Logs, traces and tests",
+        "Logs go to stderr: lines of JSON, or text where that is a terminal. Traces: [operating](operate.md#traces).",
+        ("GATEWAY_LOG_LEVEL", "GATEWAY_ACCESS_LOG", "GATEWAY_TRACES", "GATEWAY_CRASH_AT"),
     ),
 )
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from sqlmodel import Session, col, func, select, update
 
 from service.storage.insert import insert_if_new
-from service.storage.tables import CallCount
+from service.storage.installation import CallCount
 
 
 class CallCounts:

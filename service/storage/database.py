@@ -25,6 +25,7 @@ from service.storage.events import Events
 from service.storage.history import History
 from service.storage.idempotency import Idempotency
 from service.storage.insert import insert_if_new
+from service.storage.installation import Heartbeat
 from service.storage.keysets import Keysets
 from service.storage.outbox import News, Outbox
 from service.storage.overview import Overview
@@ -34,7 +35,6 @@ from service.storage.replicas import Replicas
 from service.storage.sightings import Sightings
 from service.storage.sqlite import Sqlite
 from service.storage.sweeps import Sweeps
-from service.storage.tables import Heartbeat
 from service.storage.tenants import Tenants
 from service.storage.trainings import Trainings
 from service.storage.unavailable import blaming_the_database

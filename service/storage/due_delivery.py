@@ -46,6 +46,7 @@ class DueDelivery:
     target: Target
     sealed_tenant_secrets: tuple[bytes, ...]
     schedule: tuple[float, ...] | None
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,13 @@ class SendLimits:
 
 
 def due_delivery(
-    row: Delivery, attempt: Attempt, body: bytes, tenant: Tenant, to: Callback | WebhookEndpoint, now: datetime
+    row: Delivery,
+    attempt: Attempt,
+    body: bytes,
+    tenant: Tenant,
+    to: Callback | WebhookEndpoint,
+    now: datetime,
+    traceparent: str | None = None,
 ) -> DueDelivery:
     """What a worker gets of a claimed row and what belongs to it."""
     schedule = None
@@ -135,6 +142,7 @@ def due_delivery(
             tenant.sealed_signing_secret, tenant.sealed_previous_secret, tenant.previous_secret_until, now
         ),
         schedule=schedule,
+        traceparent=traceparent,
     )
 
 

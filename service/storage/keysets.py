@@ -8,7 +8,7 @@ from sqlalchemy import inspect
 from sqlmodel import Session, col, select, update
 
 from service.storage.insert import insert_if_new
-from service.storage.tables import Keyset
+from service.storage.installation import Keyset
 
 _ONLY = 1
 

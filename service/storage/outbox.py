@@ -23,7 +23,7 @@ from service.domain.endpoint import EndpointStatus
 from service.domain.facts import DELIVERED, Fact, Facts
 from service.storage.claim import Claim
 from service.storage.due_delivery import DueDelivery, SendLimits, due_delivery
-from service.storage.tables import Attempt, Callback, Delivery, Event, Tenant, WebhookEndpoint
+from service.storage.tables import Attempt, Callback, Delivery, Event, Tenant, Training, WebhookEndpoint
 
 
 @dataclass(slots=True)
@@ -106,16 +106,17 @@ class Outbox:
         attempts = {row.id: _started(row, now, rng) for row in claimed}
         self._session.add_all(attempts.values())
         query = (
-            select(Delivery, Event.body, Tenant, Callback, WebhookEndpoint)  # type: ignore[call-overload]  # typed up to four
+            select(Delivery, Event.body, Training.traceparent, Tenant, Callback, WebhookEndpoint)  # type: ignore[call-overload]  # typed up to four
             .join(Event, col(Event.id) == Delivery.event_id)
             .join(Tenant, col(Tenant.id) == Delivery.tenant_id)
+            .outerjoin(Training, col(Training.id) == Delivery.training_id)
             .outerjoin(Callback, col(Callback.id) == Delivery.callback_id)
             .outerjoin(WebhookEndpoint, col(WebhookEndpoint.id) == Delivery.endpoint_id)
             .where(col(Delivery.id).in_([row.id for row in claimed]))
         )
         return [
-            due_delivery(row, attempts[row.id], body, tenant, callback or endpoint, now)
-            for row, body, tenant, callback, endpoint in self._session.exec(query)
+            due_delivery(row, attempts[row.id], body, tenant, callback or endpoint, now, traceparent)
+            for row, body, traceparent, tenant, callback, endpoint in self._session.exec(query)
         ]
 
     def record(self, due: DueDelivery, outcome: AttemptOutcome, decision: Decision, *, now: datetime) -> bool:

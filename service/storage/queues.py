@@ -33,6 +33,7 @@ class Waiting:
     fence: int
     watch: Watch
     created_at: datetime
+    traceparent: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,9 @@ class Queues:
 
     def _first(self, tenant_id: str, count: int) -> tuple[Waiting, ...]:
         rows = self._session.exec(_FIRST, params={"tenant": tenant_id, "limit": count}).all()
-        return tuple(Waiting(row.id, row.model_id, row.fence, watch_of(row), row.created_at) for row in rows)
+        return tuple(
+            Waiting(row.id, row.model_id, row.fence, watch_of(row), row.created_at, row.traceparent) for row in rows
+        )
 
 
 # Written out, and not as a parameter: only so does SQLite see that the index of what is queued has it.

@@ -35,6 +35,7 @@ class DueTraining:
     sealed_key: bytes | None
     last_polled_at: datetime | None = None
     to_confirm: bool = False
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +261,7 @@ def due_training(row: Training, sealed_key: bytes | None) -> DueTraining:
         sealed_key=sealed_key,
         last_polled_at=row.last_polled_at,
         to_confirm=row.to_confirm,
+        traceparent=row.traceparent,
     )
 
 

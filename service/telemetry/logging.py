@@ -58,7 +58,7 @@ def configure_logging(level: str, *, human: bool) -> None:
     root.handlers = [handler]
     root.setLevel(level.upper())
     # httpx logs every URL it calls, and a callback URL may carry a token; apscheduler and alembic log every tick.
-    for noisy in ("httpx", "httpcore", "apscheduler", "alembic", "asyncio", "uvicorn.error"):
+    for noisy in ("httpx", "httpcore", "apscheduler", "alembic", "asyncio", "uvicorn.error", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

@@ -29,6 +29,7 @@ from service.storage.database import Database, UnitOfWork
 from service.storage.tables import Training
 from service.storage.trainings import watch_of
 from service.telemetry.logging import get_logger
+from service.telemetry.tracing import current_traceparent
 from service.tenancy import Caller, Tenancy
 from service.trainings.callbacks import Callbacks
 from service.trainings.outcome import failure_of, outcome_of
@@ -89,8 +90,9 @@ class Intake:
             return settled
         baseline = await self._baseline(caller, request.model_id)
         await self._callbacks.check_destination(request.callback)
+        traceparent = current_traceparent()  # not in a transaction, which may be in another thread
         begun = await self._database.transaction(
-            lambda unit: self._store_intent(unit, caller, request, baseline), of=caller.tenant_id
+            lambda unit: self._store_intent(unit, caller, request, baseline, traceparent), of=caller.tenant_id
         )
         if isinstance(begun, Outcome):
             return begun
@@ -144,7 +146,12 @@ class Intake:
         )
 
     def _store_intent(
-        self, unit: UnitOfWork, caller: Caller, request: TrainRequest, baseline: Observation
+        self,
+        unit: UnitOfWork,
+        caller: Caller,
+        request: TrainRequest,
+        baseline: Observation,
+        traceparent: str | None,
     ) -> _Intent | Outcome:
         now = self._clock.now()
         self._tenancy.ensure(unit, caller)
@@ -167,6 +174,7 @@ class Intake:
             created_at=now,
             submitted_at=None if waits else now,
             due_at=None if waits else now + self._rules.lease,
+            traceparent=traceparent,
         )
         if not unit.trainings.add(training):
             joined = self._replay_or_join(unit, caller, request)

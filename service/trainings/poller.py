@@ -20,6 +20,7 @@ from service.domain.facts import Polled
 from service.domain.schedule import least_gap, longest_delay, longest_gap
 from service.domain.sweep import UNUSABLE_FOR, may_be_listed
 from service.domain.token_bucket import TokenBucket
+from service.domain.traceparent import trace_of
 from service.domain.training import (
     KeyRefused,
     ModelNotFound,
@@ -180,7 +181,7 @@ class Poller:
         self._log(due, seen, reading.after, saved=saved)
 
     def _log(self, due: DueTraining, seen: Seen, after: Watch, *, saved: bool) -> None:
-        log = _log.bind(training_id=due.id, model_id=due.model_id)
+        log = _log.bind(training_id=due.id, model_id=due.model_id, **trace_of(due.traceparent))
         if not saved:
             log.info("poll_outdated")
         elif after.status is not due.watch.status:

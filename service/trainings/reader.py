@@ -9,11 +9,12 @@ from typing import TypeVar
 from service.clock import Clock
 from service.domain.breaker import Breaker
 from service.domain.secret import Secret
-from service.domain.training import KeyRefused, Rules, Seen, Unreadable
+from service.domain.training import KeyRefused, Observation, Rules, Seen, Unreadable
 from service.photogpt.client import PhotoGPT
 from service.photogpt.listing import Listed
 from service.storage.trainings import DueTraining
 from service.telemetry.logging import get_logger
+from service.telemetry.tracing import Kind, Tracer
 from service.tenancy import Tenancy
 from service.vault import SealBroken
 
@@ -26,8 +27,9 @@ NOT_ASKED = Unreadable("upstream_down", outage=True)
 
 
 class Reader:
-    def __init__(self, *, photogpt: PhotoGPT, tenancy: Tenancy, rules: Rules, clock: Clock) -> None:
+    def __init__(self, *, photogpt: PhotoGPT, tenancy: Tenancy, rules: Rules, clock: Clock, tracer: Tracer) -> None:
         self._photogpt = photogpt
+        self._tracer = tracer
         self._tenancy = tenancy
         self._breaker = Breaker(probe_every=min(_PROBE_EVERY, rules.poll_interval))
         self._clock = clock
@@ -38,10 +40,21 @@ class Reader:
         return self._breaker.open
 
     async def model(self, due: DueTraining) -> Seen:
-        return await self._ask(due.tenant_id, due.sealed_key, lambda key: self._photogpt.poll(key, due.model_id))
+        about = {"training_id": due.id, "model_id": due.model_id}
+        with self._tracer.span("poll", parent=due.traceparent, kind=Kind.CLIENT, **about) as span:
+            seen = await self._ask(due.tenant_id, due.sealed_key, lambda key: self._photogpt.poll(key, due.model_id))
+            span.note(seen=type(seen).__name__)
+            if isinstance(seen, Observation):
+                span.note(upstream_status=seen.raw_status)
+            elif isinstance(seen, Unreadable):
+                span.fail(seen.reason)
+        return seen
 
     async def models(self, tenant_id: str, sealed_key: bytes | None) -> Listed:
-        return await self._ask(tenant_id, sealed_key, self._photogpt.models)
+        with self._tracer.span("sweep", kind=Kind.CLIENT, tenant_id=tenant_id) as span:
+            listed = await self._ask(tenant_id, sealed_key, self._photogpt.models)
+            span.note(seen=type(listed).__name__)
+        return listed
 
     async def _ask(
         self, tenant_id: str, sealed_key: bytes | None, call: Callable[[Secret], Awaitable[T]]

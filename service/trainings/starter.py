@@ -24,6 +24,7 @@ from service.photogpt.client import PhotoGPT
 from service.storage.database import Database, UnitOfWork
 from service.storage.queues import DueQueue, Waiting
 from service.telemetry.logging import get_logger
+from service.telemetry.tracing import Tracer
 from service.tenancy import Tenancy
 from service.trainings.outcome import failure_of
 from service.trainings.queueing import Queueing
@@ -59,6 +60,7 @@ class Starter:
         rules: Rules,
         clock: Clock,
         rng: random.Random,
+        tracer: Tracer,
     ) -> None:
         self._database = database
         self._photogpt = photogpt
@@ -68,6 +70,7 @@ class Starter:
         self._queueing = Queueing(rules.queue)
         self._clock = clock
         self._rng = rng
+        self._tracer = tracer
         self._busy: set[str] = set()
 
     async def claim(self, limit: int) -> Claimed[DueQueue]:
@@ -85,7 +88,8 @@ class Starter:
         try:
             first = await self._first(due)
             if first is not None:
-                await self._try(_turn(due.tenant_id, first), due.sealed_key)
+                with self._tracer.span("turn", parent=first.traceparent, training_id=first.id, model_id=first.model_id):
+                    await self._try(_turn(due.tenant_id, first), due.sealed_key)
         finally:
             self._busy.discard(due.tenant_id)
 

@@ -17,6 +17,7 @@ from service.crashpoints import CrashPoint, reached
 from service.domain.delivery import AttemptOutcome, ErrorClass, after
 from service.domain.hosts import Hosts
 from service.domain.shares import Shares
+from service.domain.traceparent import trace_of
 from service.keyring import Keyring
 from service.storage.database import Database
 from service.storage.due_delivery import DueDelivery, SendLimits
@@ -157,6 +158,7 @@ class Dispatcher:
             error_class=outcome.error_class,
             duration_ms=round(outcome.duration / timedelta(milliseconds=1)),
             retry_in=decision.retry_in and round(decision.retry_in.total_seconds(), 3),
+            **trace_of(due.traceparent),
         )
         return outcome
 
@@ -173,5 +175,6 @@ class Dispatcher:
             # Unsigned is never sent; the schedule goes on, since the right master key may come back.
             _log.error("secret_unreadable", delivery_id=due.id, reason=str(broken))
             return AttemptOutcome(None, ErrorClass.UNSIGNED, timedelta(0))
-        message = Message(due.event_id, due.body, secrets, self._keyring.sign, headers)
+        about = {"delivery_id": due.id, "training_id": due.training_id, "attempt": due.attempts_made + 1}
+        message = Message(due.event_id, due.body, secrets, self._keyring.sign, headers, about, due.traceparent)
         return await self._sender.send(due.target.url, message)

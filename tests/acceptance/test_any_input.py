@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from service.cli.processes import Children
+from tests.acceptance.forked import ForkedChildren
 from tests.acceptance.load import say
 from tests.acceptance.stack import KEY, Stack
 from tests.support.gateway import MASTER_KEY
@@ -36,7 +36,7 @@ LEFT_OUT = (
 
 @pytest.fixture
 def stack(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Stack]:
-    with Children(tmp_path) as children:
+    with ForkedChildren(tmp_path) as children:
         stack = Stack(children)
         stack.models(50)
         # Nobody listens there: no name that is made up is looked up, and no webhook leaves this machine.

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from service.cli.processes import Children
+from tests.acceptance.forked import ForkedChildren
 from tests.acceptance.stack import KEY, Stack
 from tests.support.gateway import MASTER_KEY
 
@@ -20,7 +20,7 @@ BEARER = {"authorization": f"Bearer {KEY}"}
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Stack]:
-    with Children(tmp_path) as children:
+    with ForkedChildren(tmp_path) as children:
         stack = Stack(children)
         stack.models(10)
         yield stack

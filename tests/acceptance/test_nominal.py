@@ -3,8 +3,17 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
+from service.cli.processes import Children
 from tests.acceptance.stack import Stack, assert_one_event_each
 from tests.support.node import SignedMessage, Verdict
+
+
+@pytest.fixture(scope="session")
+def kind_of_children() -> type[Children]:
+    """The whole story, with every process started as its users start it."""
+    return Children
 
 
 def test_200_trainings_end_in_one_webhook_each_that_python_and_npm_verify(

@@ -8,7 +8,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from service.cli.processes import Children
+from tests.acceptance.forked import ForkedChildren
 from tests.acceptance.history import judge_the_end
 from tests.acceptance.load import Load, say, share_secret
 from tests.acceptance.stack import Stack
@@ -34,7 +34,7 @@ def server() -> Iterator[StoppablePostgres]:
 
 @pytest.fixture
 def pg_stack(server: StoppablePostgres, tmp_path: Path) -> Iterator[Stack]:
-    with Children(tmp_path) as children:
+    with ForkedChildren(tmp_path) as children:
         stack = Stack(children, server.url, room=1000, GATEWAY_MASTER_KEY=_MASTER_KEY, **_PATIENT)
         yield stack
         stack.close()

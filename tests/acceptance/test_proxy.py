@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.cli.processes import Children
+from tests.acceptance.forked import ForkedChildren
 from tests.acceptance.load import say
 from tests.acceptance.played_photogpt import DATE, LONG_PIECES, PIECE, ZIPPED, PlayedPhotoGPT, playing
 from tests.acceptance.stack import KEY, Stack
@@ -24,7 +24,7 @@ UPLOAD = 20 * 1024**2
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with Children(tmp_path_factory.mktemp("proxy")) as children:
+    with ForkedChildren(tmp_path_factory.mktemp("proxy")) as children:
         stack = Stack(children, GATEWAY_PROXY_MOST_BYTES=str(256 * 1024**2))
         stack.start_gateway()
         yield stack
@@ -33,7 +33,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture(scope="module")
 def played_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, PlayedPhotoGPT]]:
-    with playing() as photogpt, Children(tmp_path_factory.mktemp("played")) as children:
+    with playing() as photogpt, ForkedChildren(tmp_path_factory.mktemp("played")) as children:
         stack = Stack(children, GATEWAY_PROXY_MOST_BYTES=str(256 * 1024**2), PHOTOGPT_BASE_URL=photogpt.base_url)
         stack.start_gateway()
         stack.api.get("/api/ping").raise_for_status()

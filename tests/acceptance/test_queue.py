@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from service.cli.processes import Children
+from tests.acceptance.forked import ForkedChildren
 from tests.acceptance.history import rows
 from tests.acceptance.stack import KEY, Stack, assert_one_event_each
 from tests.support.waiting import wait_until_sync
@@ -18,7 +18,7 @@ _UNDER_WAY = "SELECT id FROM trainings WHERE status = 'submitting'"
 
 @contextmanager
 def stack_with_room(folder: Path, room: int) -> Iterator[Stack]:
-    with Children(folder) as children:
+    with ForkedChildren(folder) as children:
         stack = Stack(children, room=room, GATEWAY_QUEUE_PAUSE="0.2")
         stack.start_gateway()
         stack.share_secret()

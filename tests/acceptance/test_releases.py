@@ -22,6 +22,12 @@ FINGERPRINTS_SINCE = "0003"
 NEXT = f"{int(newest()) + 1:04d}"
 
 
+@pytest.fixture(scope="session")
+def kind_of_children() -> type[Children]:
+    """Each release has to import its own code."""
+    return Children
+
+
 @pytest.fixture
 def stack(postgres_stack: Stack) -> Stack:
     return postgres_stack

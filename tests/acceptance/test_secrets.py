@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
+from service.cli.processes import Children
 from tests.acceptance.stack import Stack
 from tests.acceptance.test_command_line import run
 from tests.support.waiting import wait_until_sync
@@ -37,6 +38,12 @@ PLANTED = {
 }
 # An attempt every moment, so that failures and successes are there within seconds.
 HASTY = {"GATEWAY_RETRY_SCHEDULE": "0,0.2,0.2,0.2,0.2,0.2,0.2,0.2,0.2,0.2"}
+
+
+@pytest.fixture(scope="session")
+def kind_of_children() -> type[Children]:
+    """Whatever is seen of a process from outside is as when it is started in earnest."""
+    return Children
 
 
 def start(stack: Stack, **settings: str | None) -> None:

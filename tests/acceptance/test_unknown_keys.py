@@ -17,7 +17,7 @@ import aiohttp
 import httpx
 import pytest
 
-from service.cli.processes import Children
+from tests.acceptance.forked import ForkedChildren
 from tests.acceptance.load import say
 from tests.acceptance.stack import KEY, Stack
 
@@ -30,7 +30,7 @@ _TIMES = pytest.mark.timeout(600)
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Stack]:
     """A gateway for many, before a PhotoGPT that knows one key."""
-    with Children(tmp_path) as children:
+    with ForkedChildren(tmp_path) as children:
         stack = Stack(
             children,
             keys=[KEY],

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from service.cli.processes import Children
+from tests.acceptance.forked import ForkedChildren
 from tests.acceptance.stack import Stack
 from tests.cli.running import Done, command, process
 from tests.support.waiting import wait_until_sync
@@ -33,7 +33,7 @@ class Case:
 
 @pytest.fixture(scope="module")
 def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
-    with Children(tmp_path_factory.mktemp("asking")) as children:
+    with ForkedChildren(tmp_path_factory.mktemp("asking")) as children:
         stack = Stack(children)
         stack.start_gateway(GATEWAY_RETRY_SCHEDULE="0,86400")
         stack.share_secret()

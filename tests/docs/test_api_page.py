@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from service.cli.processes import Children
+from tests.acceptance.forked import ForkedChildren
 from tests.acceptance.stack import Stack
 from tests.docs.names import routes, without_names
 from tests.docs.pages import DOCS, page
@@ -106,7 +106,7 @@ class Served:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with Children(tmp_path_factory.mktemp("api-page")) as children:
+    with ForkedChildren(tmp_path_factory.mktemp("api-page")) as children:
         stack = Stack(children)
         stack.start_gateway()
         [model] = stack.models(1, prefix="first")

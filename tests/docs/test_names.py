@@ -15,6 +15,8 @@ from tests.docs.names import KINDS, Kind, routes, without_names
 from tests.docs.pages import DOCS, ROOT, Page, page, pages
 
 _ROUTE = re.compile(r"`(GET|POST|PATCH|DELETE|PUT) (/(?:v1|\.well-known)/[^\s`?\[]*)[^`]*`")
+_OURS = re.compile(r"(?:^|\s|/)photogpt-webhooks(?:\s|$)")
+_OF_ANOTHER = re.compile(r"\s*(?:docker|helm|kubectl)\b")
 _INLINE = re.compile(r"`((?:[A-Z_]+=\S* )*photogpt-webhooks(?: [^`]+)?)`")
 _ASSIGNMENT = re.compile(r"[A-Z_]+=.*")
 _COMMANDS: Any = typer.main.get_command(app)
@@ -73,9 +75,7 @@ def command_lines(found: Page) -> Iterator[str]:
     for block in found.blocks("sh", ""):
         for line in block.replace("\\\n", " ").splitlines():
             for part in re.split(r"\$\(|[|;)]|&&", line.partition(" #")[0]):
-                if re.search(r"(?:^|\s|/)photogpt-webhooks(?:\s|$)", part) and not re.match(
-                    r"\s*(?:docker|helm|kubectl)\b", part
-                ):
+                if _OURS.search(part) and not _OF_ANOTHER.match(part):
                     yield part.strip()
     yield from (" ".join(line.split()) for line in _INLINE.findall(found.prose))
 

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from service.cli.processes import Children
+from tests.acceptance.forked import ForkedChildren
 from tests.acceptance.stack import Stack
 
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with Children(tmp_path_factory.mktemp("migrating")) as children:
+    with ForkedChildren(tmp_path_factory.mktemp("migrating")) as children:
         stack = Stack(children)
         stack.start_gateway()
         stack.share_secret()

@@ -67,8 +67,10 @@ async def test_so_many_pages_are_kept_up_to_date_and_one_that_leaves_makes_room(
         first = await http.send(http.build_request("GET", "/ops/changes"), stream=True)
         for _ in range(MOST_STREAMS - 1):
             await open_ones.enter_async_context(http.stream("GET", "/ops/changes"))
-        refused = await http.get("/ops/changes")
-        assert (refused.status_code, refused.json()["code"]) == (429, "too_many_waiting")
+        async with http.stream("GET", "/ops/changes") as refused:
+            assert refused.status_code == 429
+            await refused.aread()
+            assert refused.json()["code"] == "too_many_waiting"
         await first.aclose()
         visitor.gateway.advance(1)
         await visitor.gateway.started(MODEL)

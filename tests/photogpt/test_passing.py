@@ -196,3 +196,9 @@ def test_an_answer_keeps_what_is_end_to_end_in_order() -> None:
 @pytest.mark.parametrize("status", [204, 304])
 def test_an_answer_that_has_no_body_has_no_length(status: int) -> None:
     assert answer_headers([(b"Content-Length", b"5"), (b"ETag", b"x")], status) == [(b"etag", b"x")]
+
+
+def test_a_callers_trace_ends_here() -> None:
+    sent = [(b"traceparent", b"00-1-2-01"), (b"tracestate", b"a=b"), (b"baggage", b"user=7"), (b"x-request-id", b"9")]
+    passed = request_headers([*sent, (b"accept", b"*/*")], KEY)
+    assert [name for name, _ in passed] == ["accept", "api-version", "authorization"]

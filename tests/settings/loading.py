@@ -52,6 +52,7 @@ DEFAULTS = {
     "GATEWAY_SWEEP": True,
     "GATEWAY_CRASH_AT": None,
     "GATEWAY_LOG_LEVEL": "info",
+    "GATEWAY_TRACES": False,
     "GATEWAY_ACCESS_LOG": "errors",
 }
 

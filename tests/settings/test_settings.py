@@ -74,6 +74,8 @@ def test_the_poll_schedule_is_a_row_of_spans(monkeypatch: pytest.MonkeyPatch) ->
         ("GATEWAY_CRASH_AT", "C1", "C1"),
         ("GATEWAY_CRASH_AT", "C16:999999", "C16:999999"),
         ("GATEWAY_LOG_LEVEL", "debug", "debug"),
+        ("GATEWAY_TRACES", "true", True),
+        ("GATEWAY_ACCESS_LOG", "all", "all"),
     ],
 )
 def test_a_setting_is_taken_from_the_environment(

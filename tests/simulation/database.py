@@ -81,8 +81,11 @@ class Handle:
         group, self._queued = self._queued, []
         if self.dead:
             return
-        with _failing_at_commit(self._disk.engine, self._reason_to_fail):
+        _reasons_to_fail.append(self._reason_to_fail)
+        try:
             commit_group(self._disk.engine, [job for job, _ in group])
+        finally:
+            _reasons_to_fail.pop()
         self._disk.on_commit()
         for job, waiting in group:
             if waiting.cancelled():
@@ -99,26 +102,23 @@ class Handle:
         return OSError("the disk is full") if self._disk.faults.strikes("commit fails") else None
 
 
-class _failing_at_commit:  # noqa: N801  # used as a context manager
-    def __init__(self, engine: Engine, reason: Callable[[], BaseException | None]) -> None:
-        self._engine = engine
-        self._reason = reason
+# Of the commit that is under way, if one is.
+_reasons_to_fail: list[Callable[[], BaseException | None]] = []
 
-    def __enter__(self) -> None:
-        event.listen(self._engine, "commit", self._fail)
 
-    def __exit__(self, *_: object) -> None:
-        event.remove(self._engine, "commit", self._fail)
-
-    def _fail(self, _connection: Connection) -> None:
-        if reason := self._reason():
+def _fail(_connection: Connection) -> None:
+    for reason_to_fail in _reasons_to_fail:
+        if reason := reason_to_fail():
             raise reason
 
 
 @cache
 def _engine() -> Engine:
     """One for all runs, each of which fills it anew: it keeps the statements that it has compiled."""
-    return sqlite_engine("sqlite://", begin="BEGIN", pool_size=1, poolclass=StaticPool)
+    engine = sqlite_engine("sqlite://", begin="BEGIN", pool_size=1, poolclass=StaticPool)
+    # Once for all: to listen and to stop listening takes longer than many a commit.
+    event.listen(engine, "commit", _fail)
+    return engine
 
 
 @cache

@@ -76,6 +76,7 @@ class Judge:
     violations: list[str] = field(default_factory=list)
     disabled: set[str] = field(default_factory=set)
     _subscribed: dict[str, int] = field(default_factory=dict)
+    _found_right: tuple[int, int] | None = None
     _seen: dict[str, tuple[int, int, str, bool]] = field(default_factory=dict)
     _bodies: dict[str, bytes] = field(default_factory=dict)
     _submitted: dict[str, dict[str, Submission]] = field(default_factory=lambda: defaultdict(dict))
@@ -93,6 +94,13 @@ class Judge:
     # --- after every commit
 
     def after_commit(self) -> None:
+        """Most commits are claims of nothing: what has not changed is as it was when it was found right."""
+        seen = self.raw.total_changes, len(self.acknowledged)
+        if seen != self._found_right:
+            self._look()
+            self._found_right = seen
+
+    def _look(self) -> None:
         rows = self.rows("SELECT id, fence, sequence, status, finished_at FROM trainings")
         for row_id, fence, sequence, status, finished in rows:
             self._moved_on(row_id, (fence, sequence, status, finished is not None))
@@ -223,7 +231,7 @@ class Judge:
         )
 
     def final(self) -> None:
-        self.after_commit()
+        self._look()
         self._must(not self.unfinished(), f"still not ended: {self.unfinished()}")
         self._nothing("SELECT id FROM tenants WHERE sealed_key IS NOT NULL", "a key is kept though nothing is watched")
         self._nothing(

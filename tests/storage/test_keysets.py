@@ -20,8 +20,8 @@ from service.domain.secret import Secret
 from service.keyring import Keyring
 from service.storage import migrations
 from service.storage.database import Database
+from service.storage.installation import Keyset
 from service.storage.migrations import migrate, newest_revision
-from service.storage.tables import Keyset
 from service.vault import Vault
 from tests.support.clock import FakeClock
 from tests.support.rows import a_tenant, store, stored, stored_one

@@ -95,6 +95,7 @@ async def test_the_conditions_of_partial_indexes_are_what_the_tables_say(databas
         }
 
     assert await database.run(conditions) == {
+        "ix_deliveries_failing": "status = 'dead' OR status = 'pending' AND attempts_made > 0",
         "ix_tenants_key": "sealed_key IS NOT NULL",
         "ix_tenants_queue": "queue_due_at IS NOT NULL",
         "ix_trainings_queue": "status = 'queued'",

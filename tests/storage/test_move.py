@@ -11,10 +11,11 @@ from sqlmodel import SQLModel, delete, update
 from service.domain.errors import ConfigurationError, MoveFailed
 from service.storage import migrations
 from service.storage.database import Database
+from service.storage.installation import CallCount, Heartbeat, Keyset
 from service.storage.migrations import migrate, newest_revision
 from service.storage.move import Mover, Progress, moved_tables
 from service.storage.moves import ONLY, Move, MoveState, refuse_if_moved
-from service.storage.tables import CallCount, Heartbeat, Keyset, Recovery, Tenant
+from service.storage.tables import Recovery, Tenant
 from tests.storage.filling import fill
 from tests.support.clock import FakeClock
 from tests.support.rows import NOW, a_recovery, a_tenant, an_endpoint, an_idempotency_key, store, stored

@@ -10,7 +10,8 @@ from sqlalchemy import Connection
 from service.domain.errors import StorageUnavailable
 from service.domain.training import Status, Watch
 from service.storage.database import Database, Runner, UnitOfWork
-from service.storage.tables import Heartbeat, Tenant, Training
+from service.storage.installation import Heartbeat
+from service.storage.tables import Tenant, Training
 from tests.support.clock import FakeClock
 from tests.support.outage import full_disk
 from tests.support.rows import NOW, a_tenant, a_training, store, stored, stored_one

@@ -185,7 +185,7 @@ def _what_became(unit: UnitOfWork) -> tuple[Counter[str], int]:
 def test_everything_arrives_once_and_four_at_once_when_it_returns(
     pytestconfig: pytest.Config, down: Down, share: float
 ) -> None:
-    events = int(pytestconfig.getoption("--outage-events", default=400) * share)
+    events = int(pytestconfig.getoption("--outage-events", default=200) * share)
     outcome = play(events, down)
     sys.stdout.write(f"\n{down}: {outcome}\n")
     receiver = outcome.receiver

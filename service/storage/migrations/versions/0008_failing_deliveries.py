@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    failing = sa.text("deliveries.status = 'dead' OR (deliveries.status = 'pending' AND deliveries.attempts_made > 0)")
+    failing = sa.text("status = 'dead' OR (status = 'pending' AND attempts_made > 0)")
     op.create_index(
         "ix_deliveries_failing", "deliveries", ["host", "id"], sqlite_where=failing, postgresql_where=failing
     )
