@@ -14,7 +14,7 @@ from typing import Any, Literal
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
 
-from service.cli.processes import Children
+from tests.acceptance.forked import ForkedChildren
 from tests.acceptance.stack import Stack
 from tests.ops.browser import ARGUMENTS, chromium
 from tests.ops.visitor import TOKEN
@@ -63,7 +63,8 @@ class Desk:
 @pytest.fixture(scope="module")
 def running_desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     path = chromium()
-    with Children(tmp_path_factory.mktemp("desk")) as children:
+    expect.set_options(timeout=SOON_MS)
+    with ForkedChildren(tmp_path_factory.mktemp("desk")) as children:
         stack = Stack(children)
         # So seldom that only who resends makes it arrive.
         stack.start_gateway(GATEWAY_ADMIN_TOKEN=TOKEN, GATEWAY_RETRY_SCHEDULE="0,3600,3600")
