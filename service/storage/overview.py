@@ -17,7 +17,6 @@ from sqlmodel import Session, SQLModel, col, func, select
 
 from service.domain import ids
 from service.domain.delivery import DeliveryStatus
-from service.domain.training import Status
 from service.storage.columns import FAILING
 from service.storage.tables import Attempt, Delivery, Event, Training, WebhookEndpoint
 
@@ -203,8 +202,9 @@ class Overview:
         return self._session.exec(query.order_by(col(Delivery.id)).limit(_MOST_DELIVERIES)).all()
 
     def attempts_of(self, delivery_ids: Sequence[str]) -> Sequence[Attempt]:
+        """In the order of time; of very many the newest."""
         query = select(Attempt).where(col(Attempt.delivery_id).in_(delivery_ids))
-        return self._session.exec(query.order_by(col(Attempt.id)).limit(_MOST_ATTEMPTS)).all()
+        return self._session.exec(query.order_by(col(Attempt.id).desc()).limit(_MOST_ATTEMPTS)).all()[::-1]
 
     def lately_sent(self, *, limit: int) -> list[Sent]:
         """The newest deliveries that have been tried."""
@@ -246,7 +246,6 @@ class Overview:
         return Window(rows, last if count == WINDOW else None)
 
 
-ACTIVE = frozenset({Status.QUEUED, Status.SUBMITTING, Status.TRAINING})
 _FAILING: Any = sql(f"({FAILING})")
 _NEXT_HOST: Any = (
     select(Delivery.host).where(_FAILING, col(Delivery.host) > bindparam("host")).order_by(col(Delivery.host)).limit(1)
