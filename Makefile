@@ -76,6 +76,10 @@ format: .venv/.dev ## Format the code and repair what the linter can repair
 openapi: .venv/.setup ## Write openapi/service.yaml from the code
 	@.venv/bin/photogpt-webhooks openapi --output openapi/service.yaml
 
+.PHONY: screenshots
+screenshots: .venv/.dev ## Take pictures of the operator's page, with data of a simulated afternoon, into screenshots/
+	@.venv/bin/python -m tests.ops.screenshots screenshots
+
 .PHONY: docs
 docs: .venv/.dev ## Write what is generated in docs/ from the code
 	@.venv/bin/python -m tests.docs
