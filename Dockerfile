@@ -37,12 +37,13 @@ LABEL org.opencontainers.image.title="photogpt-webhooks" \
 RUN install -d -o 10001 -g 10001 -m 1777 /data
 COPY --from=build /app /app
 # Later nobody may write bytecode, and every start would compile what it imports. So it is made now, of what a gateway
-# and its health check import, base included: a third of what compiling everything would take.
+# and its health check import, base included: half of what compiling everything would take. (What needs packages of
+# another lock is passed over, and what Alembic runs can't be imported.)
 RUN ["/app/bin/python", "-c", "\
-import compileall, http.client, asyncpg, sqlalchemy.dialects.postgresql.asyncpg, sqlalchemy.dialects.sqlite, service; \
-from importlib import import_module; from pkgutil import walk_packages; \
-names = [found.name for found in walk_packages(service.__path__, 'service.', onerror=lambda name: None)]; \
-[import_module(name) for name in names if not name.startswith(('service.simulator', 'service.storage.migrations.'))]; \
+import compileall, http.client, asyncpg, sqlalchemy.dialects.postgresql.asyncpg, sqlalchemy.dialects.sqlite, service\n\
+from contextlib import suppress; from importlib import import_module; from pkgutil import walk_packages\n\
+for found in walk_packages(service.__path__, 'service.', onerror=lambda name: None):\n\
+ with suppress(ModuleNotFoundError): '.migrations.' in found.name or import_module(found.name)\n\
 compileall.compile_dir(service.__path__[0], quiet=1)"]
 # SQLite spills its savepoints to a file once they are large, and on a read-only root /tmp is no place for it.
 ENV PATH=/app/bin:$PATH \

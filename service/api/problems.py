@@ -110,7 +110,8 @@ async def _gateway_error(_request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, StorageUnavailable | ShuttingDown | TooManyWaiting):
         headers = _retry(_RETRY_AFTER_OUTAGE)
     if isinstance(error, StorageUnavailable):
-        _log.warning("storage_unavailable", cause=type(error.__cause__).__name__)
+        # The heartbeat says it once, and what was refused for it has its line by `access`.
+        _log.debug("refused_for_storage", cause=type(error.__cause__).__name__)
     if isinstance(error, Conflict | RateLimited):
         headers = _retry(error.retry_after)
     errors = [_field(error.pointer, error.detail)] if isinstance(error, InvalidRequest) else None

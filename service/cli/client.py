@@ -165,6 +165,11 @@ def clock_time(at: str | None) -> str:
     return "" if at is None else at.removesuffix("Z").partition(".")[0].replace("T", " ")
 
 
+def to_the_minute(at: str | None) -> str:
+    """For lists, where room is scarce."""
+    return clock_time(at)[: len("2026-11-22 12:00")]
+
+
 def in_path(given: str) -> str:
     """An id as a person gave it, as one part of a path."""
     return quote(given, safe="")

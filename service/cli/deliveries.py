@@ -21,6 +21,7 @@ from service.cli.client import (
     moment,
     only_own_options,
     print_page,
+    to_the_minute,
 )
 from service.cli.completion import ids_at
 from service.cli.examples import examples
@@ -145,7 +146,7 @@ def _answer(attempt: Mapping[str, Any]) -> str:
 def _row(delivery: Mapping[str, Any]) -> Sequence[str]:
     answer = _answer(delivery["attempts"][-1]) if delivery["attempts"] else ""
     known = (delivery["id"], delivery["event_type"], delivery["status"], str(len(delivery["attempts"])), answer)
-    return *known, clock_time(delivery["next_attempt_at"]), delivery["url"]
+    return *known, to_the_minute(delivery["next_attempt_at"]), delivery["url"]
 
 
 def _time(text: str | None, option: str) -> str | None:

@@ -23,6 +23,7 @@ from service.cli.client import (
     moment,
     only_own_options,
     print_page,
+    to_the_minute,
 )
 from service.cli.completion import ids_at
 from service.cli.examples import examples
@@ -237,10 +238,27 @@ def recover(
         out.print(f"{answer['id']}  {answer['status']}  {_counted(answer['total'])} to send again")
 
 
+@app.command(epilog=examples(f"photogpt-webhooks endpoints recovery {_EXAMPLE} rec_01m82kt0w2v5s3n8k7d6c4b1za"))
+def recovery(
+    endpoint_id: Endpoint,
+    recovery_id: Annotated[str, typer.Argument(metavar="RECOVERY", help="Its id, as `recover` printed it: rec_...")],
+    gateway: Gateway = DEFAULT_GATEWAY,
+    key: Credential = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show how far sending again has come."""
+    path = f"{_PATH}/{in_path(endpoint_id)}/recoveries/{in_path(recovery_id)}"
+    job = GatewayClient(gateway, key).call("GET", path)
+    if as_json:
+        print_json(job)
+    else:
+        out.print(f"{job['id']}  {job['status']}  {job['resent']} of {_counted(job['total'])} sent again")
+
+
 def _row(endpoint: Mapping[str, Any]) -> Sequence[str]:
     types = endpoint["events"]
     events = ", ".join(types) if len(types) <= _MOST_NAMED else f"{len(types)} types"
-    known = (endpoint["id"], endpoint["url"], events, endpoint["status"], clock_time(endpoint["failing_since"]))
+    known = (endpoint["id"], endpoint["url"], events, endpoint["status"], to_the_minute(endpoint["failing_since"]))
     return *known, endpoint["last_problem"] or "", endpoint["description"]
 
 

@@ -83,7 +83,7 @@ def print_json(value: Any, *, indent: int | None = 2) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on a terminal; columns without a frame, one line for each row, where another program reads."""
+    """Columns: folded to the terminal's width, or one line for each row where another program reads."""
     cells = [[printable(cell) for cell in row] for row in rows]
     if not out.is_terminal:
         _print_columns([[column.upper() for column in columns], *cells])
@@ -91,8 +91,10 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*columns)
-    table.columns[0].min_width, table.columns[0].no_wrap = _ID_WIDTH, True
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for number, column in enumerate(columns):
+        is_id = number == 0
+        table.add_column(column, overflow="fold", no_wrap=is_id, min_width=_ID_WIDTH if is_id else None)
     for row in cells:
         texts = [Text(cell) for cell in row]
         for text in texts:

@@ -22,6 +22,7 @@ from service.cli.client import (
     in_path,
     only_own_options,
     print_page,
+    to_the_minute,
 )
 from service.cli.deliveries import print_attempts
 from service.cli.examples import USING, examples
@@ -31,7 +32,7 @@ from service.domain.training import Status
 _WATCH_SECONDS = 1.0
 # How long a gateway may be away, for its restart, while somebody waits.
 _PATIENCE_SECONDS = 60.0
-_COLUMNS = ("training", "model", "status", "PhotoGPT says", "triggered", "next poll", "last delivery problem")
+_COLUMNS = ("training", "model", "status", "triggered", "next poll", "last delivery problem")
 
 app = typer.Typer(name="trainings")
 
@@ -48,7 +49,7 @@ def register(parent: typer.Typer) -> None:
 
 
 def train(
-    model_id: Annotated[str, typer.Argument(help="The PhotoGPT model to train.")],
+    model_id: Annotated[str, typer.Argument(metavar="MODEL_ID", help="The PhotoGPT model to train.")],
     callback: Annotated[str | None, typer.Option(metavar="URL", help="URL that the webhook is POSTed to.")] = None,
     metadata: Annotated[
         str | None, typer.Option(metavar="JSON", help='JSON object that comes back, such as {"user": "42"}.')
@@ -205,8 +206,8 @@ def _failure(training: Mapping[str, Any]) -> str:
 
 def _row(training: Mapping[str, Any]) -> Sequence[str]:
     problem = next((c["last_problem"] for c in training["callbacks"] if c["last_problem"]), "")
-    times = (clock_time(training["triggered_at"]), clock_time(training["next_poll_at"]))
-    return training["id"], training["model_id"], _status(training), training["upstream_status"] or "", *times, problem
+    times = (to_the_minute(training["triggered_at"]), to_the_minute(training["next_poll_at"]))
+    return training["id"], training["model_id"], _status(training), *times, problem
 
 
 def _print(training: Mapping[str, Any]) -> None:

@@ -77,6 +77,7 @@ TRANSITIONS: Mapping[Status, Mapping[Signal, Status]] = {
     Status.EXPIRED: {},
     Status.CANCELLED: {},
 }
+ACTIVE = tuple(status for status, moves in TRANSITIONS.items() if moves)
 TERMINAL = frozenset(status for status, moves in TRANSITIONS.items() if not moves)
 # What a training begins as: behind a queue, or with the intent to trigger it.
 FIRST = (Status.QUEUED, Status.SUBMITTING)

@@ -36,15 +36,15 @@ async def _streaming(desk: AtDesk, _operator: Operator) -> AsyncIterator[Desk]:
 async def changes(desk: Annotated[Desk, Depends(_streaming)]) -> AsyncIterator[ServerSentEvent]:
     """An event after news, and now and then without any: polls, attempts and other replicas' doings are none here."""
     parts = desk.parts
-    yield ServerSentEvent(comment="connected", retry=_RECONNECT_MS)
     with parts.waiters.listening(EVERYBODY) as woken:
+        # The first at once: something may have happened since the page was read.
+        yield ServerSentEvent(event="changed", raw_data="", retry=_RECONNECT_MS)
         while not parts.waiters.closed:
+            await parts.clock.sleep(_PACE_SECONDS)
             await quiet(woken, LOOK_SECONDS)
             woken.clear()
-            if parts.waiters.closed:
-                break
-            yield ServerSentEvent(event="changed", raw_data="")
-            await parts.clock.sleep(_PACE_SECONDS)
+            if not parts.waiters.closed:
+                yield ServerSentEvent(event="changed", raw_data="")
 
 
 @router.get("/assets/{name}")

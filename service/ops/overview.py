@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from service.call_counter import LOOPS
 from service.components import Components
@@ -45,14 +45,12 @@ class Calls:
 
     made: int
     by_loops: int
-    all_kinds: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
     """`more`: there are more active trainings than were looked through."""
 
-    at: datetime
     counts: Mapping[str, int]
     more: bool
     running: Sequence[Running]
@@ -99,7 +97,6 @@ class Glance:
         took = unit.history.durations(limit=_DURATIONS)
         sent = unit.overview.lately_sent(limit=_LATENCIES)
         return Seen(
-            at=now,
             counts={
                 "running": len(running) + len(overdue),
                 "overdue": len(overdue),
@@ -133,5 +130,4 @@ def _failing(host: FailingHost, last: Attempt | None) -> Failing:
 
 
 def _calls(counts: Mapping[str, int]) -> Calls:
-    made = sum(counts.get(kind, 0) for kind in WATCHING)
-    return Calls(made, counts.get(LOOPS, 0), {kind: count for kind, count in counts.items() if kind != LOOPS})
+    return Calls(sum(counts.get(kind, 0) for kind in WATCHING), counts.get(LOOPS, 0))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -74,7 +74,6 @@ class Told:
     events: Sequence[Event]
     sendings: Sequence[Sending]
     place: int | None = None
-    urls: Mapping[str, str] = field(default_factory=dict)
 
 
 def sendings(
@@ -127,9 +126,7 @@ def attempts_told(sending: Sending, body: bytes | None) -> list[Moment]:
 
 def why_nobody_was_told(told: Told) -> str | None:
     """Of a training that has ended, and whose end went to nobody."""
-    if told.row.status not in TERMINAL or any(
-        sending.row.event_id for sending in told.sendings if _is_end(told, sending)
-    ):
+    if told.row.status not in TERMINAL or any(_is_end(told, sending) for sending in told.sendings):
         return None
     if told.row.status == Status.REJECTED and told.row.triggered_at is None and not told.sendings:
         return "PhotoGPT refused while the caller waited: the answer said so, and then no webhook is sent."

@@ -36,7 +36,7 @@ _REMEDIES = {
     ErrorClass.EGRESS_PROXY: "Look at the proxy that GATEWAY_EGRESS_PROXY names.",
     ErrorClass.INTERRUPTED: "A gateway process ended while it sent this. It is sent again by itself.",
     ErrorClass.UNSIGNED: "Start the gateway with the GATEWAY_MASTER_KEY that the secret was stored under.",
-    ErrorClass.HTTP_3XX: "Give the final URL: no redirect is followed.",
+    ErrorClass.HTTP_3XX: "The address has moved: have the new one given, or subscribed, in its place.",
     ErrorClass.HTTP_4XX: "The receiver refuses it. Look at its log: a wrong path or secret, or a check of its own.",
     ErrorClass.HTTP_5XX: "The receiver fails while it handles it. Look at its log, and at what it answered.",
 }
@@ -60,7 +60,9 @@ def problem(attempt: Attempt) -> str | None:
         return "interrupted: the gateway ended before the outcome was known"
     if attempt.status_code == GONE:
         return "the receiver answered HTTP 410, which means “no more”"
-    return problem_of(AttemptOutcome(attempt.status_code, error, timedelta(0)))
+    said = problem_of(AttemptOutcome(attempt.status_code, error, timedelta(0)))
+    # The class is for programs, where a sentence follows it.
+    return said and said.removeprefix(f"{error}: ")
 
 
 def remedy(attempt: Attempt) -> str | None:

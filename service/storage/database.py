@@ -128,7 +128,7 @@ class Database:
         elif where.startswith("sqlite"):
             self._runner = Sqlite(where, self._metrics.committed)
         else:
-            self._runner = Postgres(where)
+            self._runner = Postgres(where, self._metrics.committed)
         self._on_news: list[Callable[[News], None]] = []
         self._on_facts: list[Callable[[Facts], None]] = []
         self._replicas: Replicas | None = None

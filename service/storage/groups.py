@@ -67,12 +67,14 @@ class _Line:
 
 
 class Groups:
-    def __init__(self, *, once: Write, alone: Write) -> None:
+    def __init__(self, *, once: Write, alone: Write, on_group: Callable[[int], None] = lambda _size: None) -> None:
         """`once` runs a group, and raises StorageUnavailable only where it may have been stored all the same; `alone`
-        runs a unit by itself, with whatever patience it deserves.
+        runs a unit by itself, with whatever patience it deserves. `on_group` hears how many are about to share a
+        commit.
         """
         self._once = once
         self._alone = alone
+        self._on_group = on_group
         self._lines: dict[str, _Line] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -94,6 +96,7 @@ class Groups:
 
     async def _work_off(self, line: _Line, of: str) -> None:
         while group := line.next():
+            self._on_group(len(group))
             if len(group) == 1:
                 await self._by_itself(group[0])
             else:

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, bindparam, case
 from sqlalchemy import text as sql
 from sqlmodel import Session, SQLModel, col, func, select
 
 from service.domain import ids
 from service.domain.delivery import DeliveryStatus
-from service.domain.training import Status
 from service.storage.columns import FAILING
 from service.storage.tables import Attempt, Delivery, Event, Training, WebhookEndpoint
 
@@ -104,10 +103,10 @@ class Overview:
 
     def active(self) -> Sequence[Training]:
         """Active trainings, at most MOST_ACTIVE and one more."""
-        # Any tenant and model: only so do both databases go through the index of active ones.
-        query = select(Training).where(col(Training.finished_at).is_(None), Training.tenant_id > "")
+        # In the order of the index of active ones, and so by it.
         order = col(Training.tenant_id), col(Training.model_id)
-        return self._session.exec(query.order_by(*order).limit(MOST_ACTIVE + 1)).all()
+        query = select(Training).where(col(Training.finished_at).is_(None)).order_by(*order)
+        return self._session.exec(query.limit(MOST_ACTIVE + 1)).all()
 
     def trainings(self, asked: TrainingSearch, *, before: str | None, limit: int) -> Window[Training]:
         leading = [Training.tenant_id == asked.tenant_id] if asked.tenant_id else []
@@ -155,17 +154,21 @@ class Overview:
 
     def failing_hosts(self, *, since: datetime) -> tuple[list[FailingHost], bool]:
         """Where deliveries made since then do not arrive; and whether there are more such hosts than were looked at."""
-        found: list[FailingHost] = []
-        host = ""
+        counted: list[tuple[str, int, int, str]] = []
+        host, first = "", ids.first_id(ids.DELIVERY, since)
         for _ in range(_MOST_HOSTS):
             following = self._session.exec(_NEXT_HOST, params={"host": host}).first()
             if following is None:
-                return found, False
+                break
             host = following
-            failing = self._failing_host(host, ids.first_id(ids.DELIVERY, since))
-            if failing is not None:
-                found.append(failing)
-        return found, self._session.exec(_NEXT_HOST, params={"host": host}).first() is not None
+            of_host = {"host": host, "first": first, "most": MOST_COUNTED + 1}
+            count, dead, newest = self._session.exec(_COUNT_AT_HOST, params=of_host).one()
+            if newest is not None:
+                counted.append((host, count - dead, dead, newest))
+        more = self._session.exec(_NEXT_HOST, params={"host": host}).first() is not None
+        rows = self._session.exec(select(Delivery).where(col(Delivery.id).in_([newest for *_, newest in counted])))
+        newest_rows = {row.id: row for row in rows}
+        return [FailingHost(at, retrying, dead, newest_rows[newest]) for at, retrying, dead, newest in counted], more
 
     def last_attempts(self, delivery_ids: Sequence[str]) -> dict[str, Attempt]:
         """The newest attempt of each that has one."""
@@ -199,8 +202,9 @@ class Overview:
         return self._session.exec(query.order_by(col(Delivery.id)).limit(_MOST_DELIVERIES)).all()
 
     def attempts_of(self, delivery_ids: Sequence[str]) -> Sequence[Attempt]:
+        """In the order of time; of very many the newest."""
         query = select(Attempt).where(col(Attempt.delivery_id).in_(delivery_ids))
-        return self._session.exec(query.order_by(col(Attempt.id)).limit(_MOST_ATTEMPTS)).all()
+        return self._session.exec(query.order_by(col(Attempt.id).desc()).limit(_MOST_ATTEMPTS)).all()[::-1]
 
     def lately_sent(self, *, limit: int) -> list[Sent]:
         """The newest deliveries that have been tried."""
@@ -219,18 +223,6 @@ class Overview:
             for created_at, started_at, finished_at, status in self._session.exec(query)
         ]
 
-    def _failing_host(self, host: str, since: str) -> FailingHost | None:
-        of_host = select(Delivery).where(_FAILING, Delivery.host == host, Delivery.id >= since)
-        newest_first = of_host.order_by(col(Delivery.id).desc())
-        newest = self._session.exec(newest_first.limit(1)).first()
-        if newest is None:
-            return None
-        counted = newest_first.with_only_columns(col(Delivery.status)).limit(MOST_COUNTED + 1).subquery()
-        by_status = dict(self._session.exec(select(counted.c.status, func.count()).group_by(counted.c.status)).all())
-        return FailingHost(
-            host, by_status.get(DeliveryStatus.PENDING, 0), by_status.get(DeliveryStatus.DEAD, 0), newest
-        )
-
     def _window(
         self,
         table: type[Row],
@@ -241,11 +233,10 @@ class Overview:
         limit: int,
     ) -> Window[Row]:
         """A page of those that `others` hold of, among the newest WINDOW rows that `leading` leads to."""
-        newest = select(key).where(*leading)
-        if before:
-            newest = newest.where(key < before)
-        looked_at = newest.order_by(key.desc()).limit(WINDOW if others else limit + 1).subquery()
-        query: Any = select(table).join(looked_at, key == looked_at.c.id).where(*others)
+        place = [*leading, key < before] if before else leading
+        looked_at = select(key).where(*place).order_by(key.desc()).limit(WINDOW).subquery()
+        query: Any = select(table)
+        query = query.join(looked_at, key == looked_at.c.id).where(*others) if others else query.where(*place)
         rows: Sequence[Row] = self._session.exec(query.order_by(key.desc()).limit(limit + 1)).all()
         if len(rows) > limit:
             return Window(rows[:limit], rows[limit - 1].id)  # type: ignore[attr-defined]  # each of them has one
@@ -255,11 +246,19 @@ class Overview:
         return Window(rows, last if count == WINDOW else None)
 
 
-ACTIVE = frozenset({Status.QUEUED, Status.SUBMITTING, Status.TRAINING})
 _FAILING: Any = sql(f"({FAILING})")
 _NEXT_HOST: Any = (
-    select(Delivery.host)
-    .where(_FAILING, Delivery.host > sql(":host"))  # type: ignore[operator]  # a bound text
-    .order_by(col(Delivery.host))
-    .limit(1)
+    select(Delivery.host).where(_FAILING, col(Delivery.host) > bindparam("host")).order_by(col(Delivery.host)).limit(1)
+)
+_newest_at_host = (
+    select(Delivery.id, Delivery.status)
+    .where(_FAILING, col(Delivery.host) == bindparam("host"), col(Delivery.id) >= bindparam("first"))
+    .order_by(col(Delivery.id).desc())
+    .limit(bindparam("most"))
+    .subquery()
+)
+_COUNT_AT_HOST: Any = select(
+    func.count(),
+    func.coalesce(func.sum(case((_newest_at_host.c.status == DeliveryStatus.DEAD, 1), else_=0)), 0),
+    func.max(_newest_at_host.c.id),
 )

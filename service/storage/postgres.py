@@ -61,7 +61,16 @@ registry.register("postgresql.alike", __name__, Dialect.__name__)
 
 
 class Postgres:
-    def __init__(self, url: str, *, patience: float = _PATIENCE_SECONDS, clock: Clock | None = None) -> None:
+    """`on_group` hears how many units of work of one tenant are about to share a commit."""
+
+    def __init__(
+        self,
+        url: str,
+        on_group: Callable[[int], None] = lambda _size: None,
+        *,
+        patience: float = _PATIENCE_SECONDS,
+        clock: Clock | None = None,
+    ) -> None:
         self._url = url
         self._patience = patience
         self._clock = clock or SystemClock()
@@ -71,7 +80,7 @@ class Postgres:
         self._engine = self._make_engine(pool_size=_POOL, max_overflow=0, pool_timeout=_POOL_SECONDS)
         event.listen(self._engine.sync_engine, "connect", self._connected)
         event.listen(self._engine.sync_engine, "checkout", self._checked_out)
-        self._groups = Groups(once=self._write, alone=self._alone)
+        self._groups = Groups(once=self._write, alone=self._alone, on_group=on_group)
         self._reading = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
     async def write(self, work: Callable[[Connection], T], of: str | None = None) -> T:

@@ -51,6 +51,7 @@ class Training(SQLModel, table=True):
 
     `queues`: it waits when PhotoGPT has no room. `submitted_at`: when the intent to trigger it was stored, None while
     it waits. `to_confirm`: what another reading says of it is to be confirmed, sooner than it would be polled.
+    `traceparent`: what its polls and attempts are traced under.
     """
 
     __tablename__ = "trainings"

@@ -9,9 +9,12 @@ from service.domain.errors import Conflict, NotFound
 from service.domain.training import TERMINAL, Failure, Signal, Status
 from service.storage.database import Database, UnitOfWork
 from service.storage.trainings import watch_of
+from service.telemetry.logging import get_logger
 from service.tenancy import Caller
 from service.trainings.record import Held, Recorder
 from service.trainings.resource import current_resource
+
+_log = get_logger("cancellation")
 
 _NEVER_BEGAN = Failure("cancelled", "The training was taken out of the queue by the caller; nothing was triggered.")
 _NOTE = Failure("cancelled", "The watch was stopped by the caller. The training at PhotoGPT goes on: it has no cancel.")
@@ -25,7 +28,9 @@ class Cancellation:
 
     async def cancel(self, caller: Caller, training_id: str) -> dict[str, Any]:
         """The cancelled training; twice is the same as once. Raises NotFound, or Conflict after another end."""
-        return await self._database.transaction(lambda unit: self._cancel(unit, caller, training_id))
+        training = await self._database.transaction(lambda unit: self._cancel(unit, caller, training_id))
+        _log.info("watch_stopped", training_id=training_id, model_id=training["model_id"], tenant_id=caller.tenant_id)
+        return training
 
     def _cancel(self, unit: UnitOfWork, caller: Caller, training_id: str) -> dict[str, Any]:
         training = unit.trainings.get(caller.tenant_id, training_id)

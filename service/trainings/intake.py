@@ -32,7 +32,7 @@ from service.telemetry.logging import get_logger
 from service.telemetry.tracing import current_traceparent
 from service.tenancy import Caller, Tenancy
 from service.trainings.callbacks import Callbacks
-from service.trainings.outcome import failure_of, outcome_of
+from service.trainings.outcome import failure_of, outcome_of, told
 from service.trainings.queueing import Queueing
 from service.trainings.record import Held, Recorder
 from service.trainings.replay import Replay
@@ -87,6 +87,7 @@ class Intake:
         request = checked(request, canonical=self._callbacks.canonical)
         settled = await self._settle_without_trigger(caller, request)
         if settled is not None:
+            _tell(settled)
             return settled
         baseline = await self._baseline(caller, request.model_id)
         await self._callbacks.check_destination(request.callback)
@@ -95,6 +96,7 @@ class Intake:
             lambda unit: self._store_intent(unit, caller, request, baseline, traceparent), of=caller.tenant_id
         )
         if isinstance(begun, Outcome):
+            _tell(begun)
             return begun
         reached(CrashPoint.INTENT_COMMITTED)
         # A task of its own: a caller who hangs up must not leave a trigger without its outcome.
@@ -221,7 +223,13 @@ class Intake:
     async def _trigger(self, caller: Caller, request: TrainRequest, intent: _Intent) -> Outcome:
         lease_ends = self._clock.monotonic() + self._rules.lease.total_seconds()
         result = await self._photogpt.trigger(caller.key, request.model_id)
-        _log.info("triggered", training_id=intent.training_id, model_id=request.model_id, result=str(result))
+        _log.info(
+            "triggered",
+            training_id=intent.training_id,
+            model_id=request.model_id,
+            tenant_id=caller.tenant_id,
+            **told(result),
+        )
         outcome = await self._database.settle(
             lambda unit: self._store_outcome(unit, caller, request, intent, result),
             of=caller.tenant_id,
@@ -263,3 +271,15 @@ class Intake:
             outcome = outcome_of(result, current_resource(unit, training) if training else None)
         self._replay.end(unit, caller, request, outcome)
         return outcome
+
+
+def _tell(settled: Outcome) -> None:
+    """Of a request that was answered without a trigger: joined, queued, or replayed."""
+    training = settled.training
+    if training is None or settled.replayed:
+        return
+    _log.info(
+        "joined" if settled.kind is OutcomeKind.JOINED else "queued",
+        training_id=training["id"],
+        model_id=training["model_id"],
+    )

@@ -16,6 +16,19 @@ def failure_of(result: Refused | NotReached) -> Failure:
     return Failure("upstream_refused", f"PhotoGPT refused with HTTP {result.status}: {result.message}".rstrip(": "))
 
 
+def told(result: TriggerResult) -> dict[str, object]:
+    """What came of it, as the fields of a line of the log."""
+    match result:
+        case Refused():
+            return {"result": "refused", "upstream_status": result.status, "message": result.message}
+        case NotReached():
+            return {"result": "not_reached", "reason": result.reason}
+        case Confirmed():
+            return {"result": "confirmed"}
+        case Unclear():
+            return {"result": "unclear", "reason": result.reason}
+
+
 def outcome_of(result: TriggerResult, training: dict[str, object] | None) -> Outcome:
     match result:
         case Refused():

@@ -75,12 +75,13 @@ class Sightings:
             await asyncio.gather(*late, return_exceptions=True)
 
     async def _guarded(self, sighting: Sighting) -> None:
+        about = {"tenant_id": sighting.tenant_id, "model_id": sighting.model_id}
         try:
             await (self._all_models(sighting) if sighting.model_id is None else self._one_model(sighting))
         except StorageUnavailable as unavailable:
-            _log.warning("sighting_lost", reason=str(unavailable))
+            _log.warning("sighting_lost", **about, reason=str(unavailable))
         except Exception:  # noqa: BLE001  # logged with its traceback; our own poll will see the same
-            _log.exception("sighting_failed")
+            _log.exception("sighting_failed", **about)
 
     async def _one_model(self, sighting: Sighting) -> None:
         seen = self._seen(sighting)

@@ -26,7 +26,7 @@ from service.storage.queues import DueQueue, Waiting
 from service.telemetry.logging import get_logger
 from service.telemetry.tracing import Tracer
 from service.tenancy import Tenancy
-from service.trainings.outcome import failure_of
+from service.trainings.outcome import failure_of, told
 from service.trainings.queueing import Queueing
 from service.trainings.record import Held, Recorder
 from service.vault import SealBroken
@@ -189,7 +189,14 @@ class Starter:
         status = await self._database.settle(
             lambda unit: self._store_outcome(unit, turn, result), of=turn.tenant_id, clock=self._clock, until=until
         )
-        _log.info("turn", training_id=turn.training_id, model_id=turn.model_id, result=str(result), status=status)
+        _log.info(
+            "turn",
+            training_id=turn.training_id,
+            model_id=turn.model_id,
+            tenant_id=turn.tenant_id,
+            status=status,
+            **told(result),
+        )
 
     def _store_outcome(self, unit: UnitOfWork, turn: _Turn, result: TriggerResult) -> str | None:
         """The training's status after it; None if somebody was first, and then the queue is theirs, too."""

@@ -21,7 +21,7 @@ from service.domain.traceparent import trace_of
 from service.keyring import Keyring
 from service.storage.database import Database
 from service.storage.due_delivery import DueDelivery, SendLimits
-from service.telemetry.logging import get_logger
+from service.telemetry.logging import bound, get_logger
 from service.vault import SealBroken
 from service.webhooks.record import OutcomeRecorder
 from service.webhooks.sender import Message, Sender
@@ -93,7 +93,9 @@ class Dispatcher:
         """Make one attempt of a claimed delivery and record it."""
         outcome = None
         try:
-            outcome = await self._deliver(due)
+            # Whatever is said meanwhile is about it: a refused destination, a secret that can't be opened.
+            with bound(delivery_id=due.id):
+                outcome = await self._deliver(due)
         finally:
             self._busy.pop(due.id, None)
             self._shares.ended(due.tenant_id)
@@ -148,7 +150,6 @@ class Dispatcher:
         reached(CrashPoint.ATTEMPT_RECORDED)
         _log.info(
             "attempted" if saved else "attempt_outdated",
-            delivery_id=due.id,
             training_id=due.training_id,
             event_id=due.event_id,
             target_id=due.target.id,
@@ -173,7 +174,7 @@ class Dispatcher:
             headers = self._keyring.headers_of(due.target.id, due.target.sealed_headers)
         except SealBroken as broken:
             # Unsigned is never sent; the schedule goes on, since the right master key may come back.
-            _log.error("secret_unreadable", delivery_id=due.id, reason=str(broken))
+            _log.error("secret_unreadable", target_id=due.target.id, reason=str(broken))
             return AttemptOutcome(None, ErrorClass.UNSIGNED, timedelta(0))
         about = {"delivery_id": due.id, "training_id": due.training_id, "attempt": due.attempts_made + 1}
         message = Message(due.event_id, due.body, secrets, self._keyring.sign, headers, about, due.traceparent)

@@ -17,10 +17,13 @@ from service.keyring import Keyring
 from service.outbound.guard import Guard
 from service.storage.database import Database, UnitOfWork
 from service.storage.tables import WebhookEndpoint
+from service.telemetry.logging import get_logger
 from service.tenancy import Caller, Tenancy
 from service.webhooks.once import Once, OnceKey
 from service.webhooks.request import EndpointFields, checked_fields
 from service.webhooks.resource import endpoint_resource
+
+_log = get_logger("endpoints")
 
 # None goes by itself: whoever waits does so for another program of its own.
 _RETRY_AFTER_TOO_MANY = 60
@@ -56,7 +59,9 @@ class Endpoints:
         await self._tenancy.admit(caller)
         if fields.url is not None:
             await self._guard.check(fields.url, "/url")
-        return await self._database.transaction(lambda unit: self._create(unit, caller, fields, key))
+        made = await self._database.transaction(lambda unit: self._create(unit, caller, fields, key))
+        _log.info("endpoint_made", endpoint_id=made["id"], tenant_id=caller.tenant_id)
+        return made
 
     async def change(self, caller: Caller, endpoint_id: str, given: Mapping[str, Any]) -> dict[str, Any]:
         """The endpoint after the change. Raises InvalidRequest and NotFound."""
@@ -64,17 +69,23 @@ class Endpoints:
         if fields.url is not None:
             await self._database.read(lambda unit: held(unit, caller, endpoint_id, hold=False))
             await self._guard.check(fields.url, "/url")
-        return await self._database.transaction(lambda unit: self._change(unit, caller, endpoint_id, fields))
+        changed = await self._database.transaction(lambda unit: self._change(unit, caller, endpoint_id, fields))
+        what = sorted(fields.given)
+        _log.info("endpoint_changed", endpoint_id=endpoint_id, tenant_id=caller.tenant_id, fields=what)
+        return changed
 
     async def rotate(self, caller: Caller, endpoint_id: str, secret: str | None, overlap: timedelta) -> dict[str, Any]:
         """The endpoint with its new `secret`; the old one signs, too, for `overlap`. Raises NotFound."""
-        return await self._database.transaction(
+        rotated = await self._database.transaction(
             lambda unit: self._rotate(unit, caller, endpoint_id, secret or self._keyring.new_secret(), overlap)
         )
+        _log.info("endpoint_secret_rotated", endpoint_id=endpoint_id, tenant_id=caller.tenant_id)
+        return rotated
 
     async def delete(self, caller: Caller, endpoint_id: str) -> None:
         """Nothing more is sent there, what waits included, and its secrets are erased. Raises NotFound."""
         await self._database.transaction(lambda unit: self._delete(unit, caller, endpoint_id))
+        _log.info("endpoint_deleted", endpoint_id=endpoint_id, tenant_id=caller.tenant_id)
 
     def _create(self, unit: UnitOfWork, caller: Caller, fields: EndpointFields, key: OnceKey | None) -> dict[str, Any]:
         now = self._clock.now()

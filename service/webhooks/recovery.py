@@ -45,6 +45,7 @@ class Recoveries:
     async def retry(self, caller: Caller, delivery_id: str) -> None:
         """Send one delivery again, now. Raises NotFound, and Conflict while it is being sent or can't be."""
         await self._database.transaction(lambda unit: self._retry(unit, caller, delivery_id))
+        _log.info("resent", delivery_id=delivery_id, tenant_id=caller.tenant_id)
 
     async def count(self, caller: Caller, endpoint_id: str, since: datetime, until: datetime | None) -> int:
         """How many deliveries `start` would send again. Raises NotFound and InvalidRequest."""
@@ -64,6 +65,9 @@ class Recoveries:
         span = self._span(since, until)
         job = await self._database.transaction(lambda unit: self._start(unit, caller, endpoint_id, span, key))
         self._looked_at = None
+        _log.info(
+            "recovering", recovery_id=job.id, endpoint_id=endpoint_id, tenant_id=caller.tenant_id, total=job.total
+        )
         return job
 
     async def claim(self, limit: int) -> Claimed[str]:

@@ -40,6 +40,8 @@ def test_a_sidecar_calls_this_machine_but_never_itself(stack: Stack) -> None:
     stack.start_gateway()
     line = start_line(stack)
     assert (line["mode"], line["callers"]) == ("sidecar", "anybody on this machine")
+    assert line["ops"] == f"{line['api']}/ops"
+    assert httpx.get(line["ops"]).status_code == 200
     assert line["callbacks"] == "https to public addresses, http to loopback"
 
     refused = {
@@ -85,6 +87,7 @@ def test_an_operator_opens_one_place_and_only_that(stack: Stack) -> None:
     port = httpx.URL(stack.hook).port
     stack.start_gateway(PHOTOGPT_API_KEY=None, **GATEWAY, GATEWAY_CALLBACK_ALLOW=f"127.0.0.0/30:{port}")
     assert start_line(stack)["callbacks_allowed"] == f"127.0.0.0/30:{port}"
+    assert start_line(stack)["ops"] is None
 
     assert train(stack, f"http://127.0.0.5:{port}/hook").status_code == 422
     assert train(stack, f"http://127.0.0.1:{int(port or 0) - 1}/hook").status_code == 422
@@ -95,6 +98,7 @@ def test_an_operator_opens_one_place_and_only_that(stack: Stack) -> None:
 def test_a_sidecars_token_is_asked_for(stack: Stack) -> None:
     stack.start_gateway(GATEWAY_TOKEN="t0ken")
     assert start_line(stack)["callers"] == "with GATEWAY_TOKEN"
+    assert (start_line(stack)["ops"], stack.api.get("/ops").status_code) == (None, 404)
     for credential in ({}, BEARER, {"authorization": "Bearer t0ke"}, {"authorization": "Bearer t0kenn"}):
         assert stack.api.get("/v1/trainings", headers=credential).status_code == 401
     assert stack.api.get("/v1/trainings", headers={"authorization": "Bearer t0ken"}).status_code == 200

@@ -73,7 +73,7 @@ def test_the_version_is_that_of_the_package() -> None:
     [
         (["nothing"], "No such command 'nothing'. See `photogpt-webhooks --help`."),
         (["--nothing"], "No such option: --nothing. See `photogpt-webhooks --help`."),
-        (["train"], "Missing argument 'model_id'. See `photogpt-webhooks train --help`."),
+        (["train"], "Missing argument 'MODEL_ID'. See `photogpt-webhooks train --help`."),
         (["trainings", "--status", "done"], "'--status': 'done' is not one of 'queued', "),
         (["trainings", "--limit", "0"], "'--limit': "),
         (["train", "m", "--metadata", "{"], "--metadata: that is not JSON"),

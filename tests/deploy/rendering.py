@@ -1,6 +1,7 @@
 """What kubectl and helm make of deploy/kubernetes and deploy/helm, as Kubernetes would get it."""
 
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -68,6 +69,10 @@ def workloads(what: str) -> list[Workload]:
                 owner, pod = pod, pod[key]
             found.append(Workload(document, pod, owner["metadata"].get("labels", {})))
     return found
+
+
+def selected(what: str, labels: Mapping[str, str]) -> list[Workload]:
+    return [workload for workload in workloads(what) if labels.items() <= workload.labels.items()]
 
 
 def gateways(what: str) -> list[tuple[Workload, Document]]:

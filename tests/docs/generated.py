@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from service.cli import app
 from service.settings import Settings
 from service.settings.groups import GROUPS, Group, description, variables
+from tests.docs import log_events, metrics
 from tests.docs.pages import DOCS, page
 
 _PROGRAM = "photogpt-webhooks"
@@ -199,6 +200,8 @@ def _paragraphs(text: str) -> str:
 REGIONS: Mapping[tuple[Path, str], Callable[[], str]] = {
     (DOCS / "configure.md", "settings"): settings,
     (DOCS / "cli.md", "commands"): commands,
+    (DOCS / "metrics.md", "metrics"): metrics.table,
+    (DOCS / "operate.md", "log-events"): log_events.table,
 }
 
 

@@ -15,8 +15,9 @@ from pathlib import Path
 from service.domain.delivery import ErrorClass
 from service.domain.event import EventType
 from service.domain.training import Status
-from service.settings import SECRETS
+from service.settings import IN_FILES
 from service.settings.groups import variables
+from tests.docs import metrics
 from tests.docs.pages import DOCS, ROOT
 from tests.openapi import committed
 
@@ -107,7 +108,7 @@ KINDS = (
         settings,
         DOCS / "configure.md",
         re.compile(r"(?<![A-Za-z_\]])((?:GATEWAY|PHOTOGPT)_[A-Z_]*[A-Z]|DATABASE_URL|POLL_SCHEDULE)\b(?!_)"),
-        frozenset({f"{secret}_FILE" for secret in SECRETS} | _OTHER_VARIABLES),
+        frozenset({f"{secret}_FILE" for secret in IN_FILES} | _OTHER_VARIABLES),
     ),
     Kind(
         "error code",
@@ -118,6 +119,12 @@ KINDS = (
     Kind("failure", failure_codes, DOCS / "api.md"),
     Kind("error class", lambda: {str(word) for word in ErrorClass}, DOCS / "api.md"),
     Kind("training status", lambda: {str(word) for word in Status}, DOCS / "api.md"),
+    Kind(
+        "metric",
+        metrics.names,
+        DOCS / "metrics.md",
+        re.compile(r"(photogpt_webhooks_[a-z_]+?)(?:_bucket|_count|_sum)?\b(?!_)"),
+    ),
     Kind(
         "event type",
         lambda: {str(word) for word in EventType},

@@ -1,4 +1,7 @@
-"""Pictures of the operator's page: `python -m tests.ops.screenshots FOLDER`, or `make screenshots`."""
+"""Pictures of the operator's page: `python -m tests.ops.screenshots FOLDER`, or `make screenshots`.
+
+All of them to look at in the folder; and those of docs/ops.md anew, where they belong.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,13 @@ from tests.support.gateway import migrated_database, new_world, running_simulato
 
 Scheme = Literal["light", "dark"]
 SCHEMES: tuple[Scheme, ...] = ("light", "dark")
+# Of one screen each, for docs/ops.md.
+DOCUMENTED = {
+    "overview": ("overview", "light", "desktop"),
+    "delivery": ("delivery", "dark", "desktop"),
+    "phone": ("training", "light", "phone"),
+}
+PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
 WIDTHS = {"desktop": (1280, 900), "phone": (390, 844)}
 
 
@@ -38,6 +48,7 @@ def pages(scene: Scene) -> dict[str, str]:
 
 async def take(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
+    PICTURES.mkdir(exist_ok=True)
     with running_simulators() as simulators, tempfile.TemporaryDirectory() as scratch:
         template = await asyncio.to_thread(migrated_database, Path(scratch))
         async with new_world(simulators, template) as world, a_scene(world) as scene:
@@ -57,6 +68,9 @@ async def _take_all(browser: Browser, scene: Scene, folder: Path, scheme: Scheme
     for name, path in pages(scene).items():
         await page.goto(scene.url + path)
         await page.screenshot(path=folder / f"{name}-{scheme}-{width}.png", full_page=True)
+        for picture, taken in DOCUMENTED.items():
+            if taken == (name, scheme, width):
+                await page.screenshot(path=PICTURES / f"ops-{picture}.png")
     await context.close()
 
 

@@ -106,6 +106,18 @@ async def test_each_tenants_rows_are_shown_by_the_hash_of_its_key(visitor: Visit
     assert sorted([answer.json()["id"] in told[0], answer.json()["id"] in told[1]]) == [False, True]
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "trainings?status=done", "trainings?model=a%20b", "trainings?tenant=x", "trainings?before=trn_1",
+        "deliveries?status=ready", "deliveries?host=%00", "deliveries?endpoint=whe_1", "deliveries?training=trn_1",
+        "endpoints?tenant=%FF", f"search?q={'x' * 301}",
+    ],
+)  # fmt: skip
+async def test_what_no_row_can_be_like_is_not_asked_for(visitor: Visitor, path: str) -> None:
+    assert "The request is not valid" in await visitor.read(f"/ops/{path}", 422)
+
+
 @pytest.mark.parametrize("kind", ["trn", "dlv", "evt", "whe", "model"])
 async def test_whatever_is_pasted_into_the_search_is_found(visitor: Visitor, kind: str) -> None:
     training_id = await ready(visitor, callback_url=visitor.gateway.receiver.hook())

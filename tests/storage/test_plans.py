@@ -21,6 +21,7 @@ from service.storage.database import Database, UnitOfWork
 from service.storage.deliveries import DeliveryFilter
 from service.storage.due_delivery import SendLimits
 from service.storage.migrations import migrate
+from service.storage.overview import DeliverySearch, TrainingSearch
 from service.storage.tables import Delivery
 from tests.storage import filling
 from tests.storage.filling import BEGAN, END, PER_TRAINING, id_of
@@ -134,6 +135,46 @@ async def test_every_list_of_deliveries_goes_by_an_index(look: Look, on_sqlite: 
                 assert plan.indexes("deliveries") == {leads(asked)}, (asked, plan)
             # PostgreSQL may walk along the newest ones and leave out what does not fit, if it thinks that to be seldom.
             assert plan.effort <= (A_PAGE if on_sqlite else deliveries // 5), (asked, plan)
+
+
+OVERVIEW: dict[str, tuple[Callable[[UnitOfWork], object], int]] = {
+    "what trains": (lambda unit: unit.overview.active(), 60),
+    "hosts": (lambda unit: unit.overview.failing_hosts(since=END - 5 * DAY), 200),
+    "how soon": (lambda unit: unit.overview.lately_sent(limit=300), 20),
+    "how long": (lambda unit: unit.history.durations(limit=200), 30),
+    "trainings": (lambda unit: unit.overview.trainings(TrainingSearch(), before=None, limit=50), 4),
+    "those that failed": (lambda unit: unit.overview.trainings(TrainingSearch("failed"), before=None, limit=50), 250),
+    "deliveries": (lambda unit: unit.overview.deliveries(DeliverySearch(), before=None, limit=50), 4),
+    "those that fail": (lambda unit: unit.overview.deliveries(DeliverySearch("failing"), before=None, limit=50), 250),
+    "those at a host": (
+        lambda unit: unit.overview.deliveries(DeliverySearch("failing", "dead.example:443"), before=None, limit=50),
+        250,
+    ),
+    "those of a tenant": (
+        lambda unit: unit.overview.deliveries(DeliverySearch(tenant_id="ten_b"), before=None, limit=50),
+        250,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OVERVIEW)
+async def test_what_operators_see_is_never_much(look: Look, on_sqlite: bool, name: str) -> None:
+    """`most`: thousand instructions of SQLite, hundreds of PostgreSQL's rows; however many deliveries there are."""
+    work, most = OVERVIEW[name]
+    plan = await look(work)
+    assert not plan.read_whole & {"deliveries", "events", "attempts", "trainings"}, plan
+    assert plan.effort <= most * (1_000 if on_sqlite else 100), (plan.effort, plan)
+
+
+async def test_active_trainings_are_looked_through_by_their_index(look: Look) -> None:
+    plan = await look(lambda unit: unit.overview.active())
+    assert plan.indexes("trainings") == {"uq_trainings_active"}
+
+
+async def test_hosts_that_fail_are_found_by_their_index(look: Look) -> None:
+    plan = await look(lambda unit: unit.overview.failing_hosts(since=END - 5 * DAY))
+    assert "ix_deliveries_failing" in plan.indexes("deliveries")
+    assert not [step for step in plan.steps if step.startswith("SCAN deliveries")], plan
 
 
 async def test_the_spans_of_the_lists_are_those_of_the_rows(filled: Database) -> None:
@@ -275,3 +316,15 @@ class TestPruning:
             plan = await look(referring(table, column))
             assert not plan.read_whole, (table, column, plan)
             assert plan.indexes(table), (table, column, plan)
+
+
+async def test_what_an_operator_watches_is_counted_among_what_has_not_ended(
+    look: Look, on_sqlite: bool, deliveries: int
+) -> None:
+    """One in a hundred trainings, and what is to be sent; not all there ever were."""
+    plan = await look(lambda unit: unit.census.count(END))
+    assert not plan.read_whole - {"webhook_endpoints"}, plan  # of which there are six
+    assert plan.indexes("trainings") == {"uq_trainings_active"}
+    assert plan.indexes("deliveries") == {"ix_deliveries_due"}
+    watched = deliveries // PER_TRAINING // 100
+    assert plan.effort <= (80 * watched + 1000 if on_sqlite else 6 * watched + 100), plan

@@ -20,9 +20,10 @@ import pytest
 import yaml
 
 from service.telemetry.metrics import PREFIX, At
+from tests.docs import metrics
+from tests.docs.pages import DOCS, page
 from tests.support.gateway import Gateway
 from tests.support.promtool import promtool
-from tests.telemetry import table
 from tests.telemetry.queries import grouped_by, selectors
 from tests.telemetry.reading import series
 
@@ -54,7 +55,7 @@ def expressions() -> Iterator[tuple[str, str]]:
 
 def known(gateway: Gateway) -> dict[str, set[str]]:
     """The labels of each series that a scrape gives, by its name; `up` is Prometheus' own."""
-    table.families(gateway.components)  # uses what has no labels before it is used
+    gateway.components.metrics.answered("/v1/trainings", "POST", 202, 0.1)
     found: dict[str, set[str]] = {"up": set()}
     # Before its loops have looked, a gateway has nothing to say of some.
     found |= {f"{PREFIX}{at.name}": {at.value.label} if at.value.label else set() for at in At}
@@ -65,8 +66,7 @@ def known(gateway: Gateway) -> dict[str, set[str]]:
 
 def sections() -> dict[str, str]:
     """Of the runbook's alerts, by their headings."""
-    page = (ROOT / "docs" / "operate.md").read_text()
-    _, _, rest = page.partition("\n## Alerts\n")
+    _, _, rest = page(DOCS / "operate.md").text.partition("\n## Alerts\n")
     runbook, _, _ = rest.partition("\n## ")
     parts = re.split(r"^### (\w+)\n", runbook, flags=re.MULTILINE)[1:]
     return dict(zip(parts[::2], parts[1::2], strict=True))
@@ -94,13 +94,16 @@ def test_a_query_of_something_else_would_be_noticed() -> None:
     assert grouped_by('sum by (le, loop) (x{a="by (c)"}) and on () y') == {"le", "loop"}
 
 
-async def test_every_metric_has_its_line_in_the_documentation(gateway: Gateway) -> None:
-    """`python -m tests.telemetry.table` writes them."""
-    assert table.on_page() == table.table(gateway.components)
+async def test_the_documentation_has_the_labels_that_a_gateway_gives(gateway: Gateway) -> None:
+    given = {name: labels - {"le"} for name, labels in known(gateway).items()}
+    for family in metrics.families():
+        name = metrics.shown_name(family)
+        found = given.get(name, given.get(f"{name}_count"))
+        assert found == set(metrics.labels_of(family)), name
 
 
-async def test_no_name_breaks_the_conventions(gateway: Gateway) -> None:
-    for family in table.families(gateway.components):
+def test_no_name_breaks_the_conventions() -> None:
+    for family in metrics.families():
         assert re.fullmatch(r"[a-z_]+", family.name), family.name
         assert not re.search(r"_(ms|millis|minutes|kb|percent)$", family.name), family.name
         assert family.documentation.endswith("."), family.name
@@ -108,12 +111,9 @@ async def test_no_name_breaks_the_conventions(gateway: Gateway) -> None:
             assert family.name.endswith(("_seconds", "_size")), family.name
 
 
-async def test_no_label_is_of_something_that_others_choose(gateway: Gateway) -> None:
-    labels = {
-        label for family in table.families(gateway.components) for sample in family.samples for label in sample.labels
-    }
-    assert labels == {
-        *("kind", "outcome", "status", "type", "result", "reason", "when", "loop", "le"),
+def test_no_label_is_of_something_that_others_choose() -> None:
+    assert {label for family in metrics.families() for label in metrics.labels_of(family)} == {
+        *("kind", "outcome", "status", "type", "result", "reason", "when", "loop"),
         *("route", "method"),
         *("version", "mode", "role", "database", "python"),
     }
@@ -144,6 +144,10 @@ class TestAlerts:
         given = {entry["series"].partition("{")[0] for entry in quiet["input_series"]}
         assert used <= given, "a healthy gateway has all of them"
 
+    def test_the_chart_has_the_same(self) -> None:
+        chart = ROOT / "deploy" / "helm" / "photogpt-webhooks" / "files" / "rules.yaml"
+        assert chart.read_text() == (MONITORING / "rules.yaml").read_text()
+
     def test_they_fire_as_promtool_sees_it(self) -> None:
         command = [promtool(), "test", "rules", "rules.test.yaml"]
         done = subprocess.run(command, cwd=MONITORING, capture_output=True, text=True, check=False)
@@ -172,9 +176,8 @@ class TestDashboard:
             name for panel in panels() for target in panel.get("targets", []) for name, _ in selectors(target["expr"])
         }
         unshown = {"draining", "loop_unclaimed_seconds", "tick_age_seconds", "build_info", "events_total"}
-        documented = set(re.findall(r"^\| `(\w+)` ", table.on_page(), flags=re.MULTILINE))
         bare = {re.sub(r"_(bucket|sum|count)$", "", name) for name in shown}
-        assert documented - bare - shown == {f"{PREFIX}{name}" for name in unshown}
+        assert metrics.names() - bare - shown == {f"{PREFIX}{name}" for name in unshown}
 
 
 def _overlap(one: dict[str, int], other: dict[str, int]) -> bool:

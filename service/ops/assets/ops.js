@@ -21,7 +21,8 @@
       // The browser tries again by itself, unless it was refused for good: then look now and then.
       if (stream && stream.readyState === EventSource.CLOSED) {
         disconnect();
-        timer = setTimeout(() => { look(); connect(); }, RETRY_MS);
+        look();
+        timer = setTimeout(connect, RETRY_MS);
       }
     });
   };
