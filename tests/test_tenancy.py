@@ -12,7 +12,7 @@ from service.domain.secret import Secret
 from service.storage.tables import Tenant, Training
 from service.tenancy import Caller
 from tests.support import gateway as support
-from tests.support.gateway import KEY, MODEL, OTHER_KEY, Gateway, World
+from tests.support.gateway import KEY, MODEL, OTHER_KEY, Gateway, World, headers_of
 
 simulators = support.simulators
 template = support.template
@@ -138,7 +138,7 @@ async def test_anothers_training_looks_exactly_like_an_absent_one(
     anothers = await asked(gateway, method, f"/v1/trainings/{theirs['id']}", bearer(KEY))
     assert anothers.status_code == absent.status_code == 404
     assert anothers.content == absent.content
-    assert sorted(anothers.headers.items()) == sorted(absent.headers.items())
+    assert headers_of(anothers) == headers_of(absent)
     untouched = await asked(gateway, "GET", f"/v1/trainings/{theirs['id']}", bearer(OTHER_KEY))
     assert untouched.json() == theirs
 
@@ -151,7 +151,7 @@ async def test_anothers_delivery_looks_exactly_like_an_absent_one(
     anothers = await asked(gateway, "GET", f"/v1/deliveries/{theirs['id']}", bearer(KEY))
     assert anothers.status_code == absent.status_code == 404
     assert anothers.content == absent.content
-    assert sorted(anothers.headers.items()) == sorted(absent.headers.items())
+    assert headers_of(anothers) == headers_of(absent)
 
 
 async def test_anothers_things_are_in_no_list_whatever_is_asked_for(

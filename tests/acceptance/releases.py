@@ -1,5 +1,6 @@
 """The code of other releases, to be run beside ours: of the past from the history, of the future made up."""
 
+import re
 import shutil
 import subprocess
 import tarfile
@@ -40,11 +41,22 @@ def before_revision(revision: str, folder: Path) -> Path:
     """Unpack the last code before this revision into `folder`; skips where there is no history that knows it."""
     [file] = (PROJECT / _VERSIONS).glob(f"{revision}_*.py")
     made = _git("log", "--diff-filter=A", "--format=%H", "--", f"{_VERSIONS}/{file.name}").decode().split()
-    commit = f"{made[-1]}^" if made else "HEAD"
-    unpacked = _git("archive", commit, "service")
+    unpacked = _git("archive", _last_whole(f"{made[-1]}^" if made else "HEAD", before=revision), "service")
     with tarfile.open(fileobj=BytesIO(unpacked)) as archive:
         archive.extractall(folder, filter="data")
     return folder
+
+
+def _last_whole(commit: str, *, before: str) -> str:
+    """This commit, or the last one before it whose revisions are all those before `before`: two branches may have had
+    the same number, until they met.
+    """
+    wanted = [f"{number:04d}" for number in range(1, int(before))]
+    for older in _git("rev-list", "--first-parent", "--max-count=50", commit).decode().split():
+        files = _git("ls-tree", "--name-only", older, f"{_VERSIONS}/").decode().split()
+        if sorted(found[0] for name in files if (found := re.findall(r"/(\d{4})_", name))) == wanted:
+            return older
+    pytest.skip(f"the history has no code whose newest revision is the one before {before}")
 
 
 def after_ours(folder: Path) -> Path:

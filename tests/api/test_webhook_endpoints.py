@@ -12,7 +12,7 @@ import pytest
 
 from service.storage.tables import IdempotencyKey, Tenant, WebhookEndpoint
 from tests.support.endpoints import ABSENT, PATH, THEIRS, changed, deleted, endpoint_now, rotated, subscribed
-from tests.support.gateway import KEY, MODEL, OTHER_SECRET, SECRET, Gateway, World, drive
+from tests.support.gateway import KEY, MODEL, OTHER_SECRET, SECRET, Gateway, World, drive, headers_of
 
 DEFAULT_EVENTS = [
     "training.cancelled",
@@ -303,7 +303,7 @@ async def test_anothers_endpoint_looks_exactly_like_an_absent_one(gateway: Gatew
     for one, other in zip(anothers, absent, strict=True):
         assert one.status_code == other.status_code == 404
         assert one.content == other.content
-        assert sorted(one.headers.items()) == sorted(other.headers.items())
+        assert headers_of(one) == headers_of(other)
     assert await gateway.rows(WebhookEndpoint) == before
     assert await gateway.receiver.received() == []
     assert (await gateway.http.get(job["urls"]["self"], headers=THEIRS)).json() == job

@@ -369,8 +369,9 @@ class World:
 
     @contextmanager
     def _app(self, components: Components) -> Iterator[FastAPI]:
-        """An application is dear to make and has no state but its components, so it is used again."""
+        """An application is dear to make and has no state but its components and middleware, so it is used again."""
         app = _idle_apps.pop() if _idle_apps else create_app()
+        app.middleware_stack = None  # Starlette makes it anew at the first request
         app.state.components = components
         try:
             yield app
@@ -547,6 +548,11 @@ class Contract:
 
     def _path(self, path: str) -> str:
         return next((template for pattern, template in self._templates.items() if pattern.fullmatch(path)), path)
+
+
+def headers_of(answer: httpx.Response) -> list[tuple[str, str]]:
+    """Without the request's own id, which is another each time."""
+    return sorted((name, value) for name, value in answer.headers.items() if name != "x-request-id")
 
 
 def media_type_of(answer: httpx.Response) -> str:
