@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 from service.cli.client import (
@@ -12,6 +10,7 @@ from service.cli.client import (
     Credential,
     Gateway,
     GatewayClient,
+    OverlapHours,
     clock_time,
     only_own_options,
 )
@@ -67,9 +66,7 @@ def signing_secret(
 
 @app.command(epilog=examples("photogpt-webhooks signing-secret rotate --overlap-hours 48"))
 def rotate(
-    overlap_hours: Annotated[
-        float | None, typer.Option(min=0, max=168, help="How long the old secret signs, too.", show_default="24")
-    ] = None,
+    overlap_hours: OverlapHours = None,
     gateway: Gateway = DEFAULT_GATEWAY,
     key: Credential = None,
     as_json: AsJson = False,

@@ -55,6 +55,9 @@ Limit = Annotated[int, typer.Option(min=1, max=100, help="At most so many.")]
 Cursor = Annotated[
     str | None, typer.Option(metavar="CURSOR", help="Go on where a page ended: its next_cursor.", show_default=False)
 ]
+OverlapHours = Annotated[
+    float | None, typer.Option(min=0, max=168, help="How long the old secret signs, too.", show_default="24")
+]
 EventTypes = Annotated[
     list[EventType] | None,
     typer.Option("--event", "--events", help="Only events of this type; may be repeated.", show_default=False),

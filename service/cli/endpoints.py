@@ -18,6 +18,7 @@ from service.cli.client import (
     Gateway,
     GatewayClient,
     Limit,
+    OverlapHours,
     clock_time,
     in_path,
     moment,
@@ -190,9 +191,7 @@ def resume(
 @app.command(epilog=examples(f"photogpt-webhooks endpoints rotate {_EXAMPLE} --overlap-hours 48"))
 def rotate(
     endpoint_id: Endpoint,
-    overlap_hours: Annotated[
-        float | None, typer.Option(min=0, max=168, help="How long the old secret signs, too.", show_default="24")
-    ] = None,
+    overlap_hours: OverlapHours = None,
     gateway: Gateway = DEFAULT_GATEWAY,
     key: Credential = None,
     as_json: AsJson = False,
