@@ -44,9 +44,9 @@ BUGS = (
     ),
     Bug(
         "a result is stored whoever holds the row by now (no fencing)",
-        "service/storage/trainings.py",
-        "col(Training.id) == training_id, col(Training.fence) == fence, ",
-        "col(Training.id) == training_id, ",
+        "service/storage/prepared.py",
+        'col(Training.fence) == bindparam("held"),',
+        'bindparam("held") >= 0,',
         ("tests/storage/test_compare_and_set.py", "tests/trainings/test_crashes.py"),
     ),
     Bug(
