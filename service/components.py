@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
@@ -83,8 +83,7 @@ class Loops:
     census: ClaimLoop[None]
 
     def __iter__(self) -> Iterator[ClaimLoop[Any]]:
-        first, second = (self.polls, self.starts), (self.deliveries, self.recoveries)
-        return iter((*first, *second, self.pruning, self.erasure, self.calls, self.census))
+        return (getattr(self, field.name) for field in fields(self))
 
     def of(self, role: str) -> tuple[ClaimLoop[Any], ...]:
         """Those that run in a process of this role: each counts its own calls, and workers do all else."""

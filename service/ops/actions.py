@@ -143,14 +143,13 @@ def _ask_endpoint(title: str, text: str, button: str, *only: EndpointStatus) -> 
         row = unit.overview.endpoint(row_id)
         if row is None:
             raise NotFound("There is no such webhook endpoint.")
-        back, told, possible = f"{PREFIX}/endpoints/{row.id}", text.format(url=shown_url(row.url)), True
-        if row.deleted_at is not None:
-            told, possible = "It was deleted.", False
-        elif only and row.status not in only:
-            told, possible = f"It is {row.status}.", False
-        elif "{count}" in told:
-            told = told.replace("{count}", _count(unit, row_id, now))
-        return Question(title, told, button, back, row.tenant_id, possible=possible)
+        possible = row.deleted_at is None and (not only or row.status in only)
+        if possible:
+            count = _count(unit, row_id, now) if "{count}" in text else ""
+            told = text.format(url=shown_url(row.url), count=count)
+        else:
+            told = f"It is {row.status}." if row.deleted_at is None else "It was deleted."
+        return Question(title, told, button, f"{PREFIX}/endpoints/{row.id}", row.tenant_id, possible=possible)
 
     return ask
 
@@ -241,7 +240,7 @@ _ACTIONS = {
             "recover",
             _ask_endpoint(
                 "Send again what failed?",
-                "{{count}} to {url} of the last 6 days that failed, or wait for another attempt, are sent again, with "
+                "{count} to {url} of the last 6 days that failed, or wait for another attempt, are sent again, with "
                 "their old webhook-ids.",
                 "Recover",
                 EndpointStatus.ACTIVE,
