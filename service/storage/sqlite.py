@@ -32,6 +32,7 @@ _log = get_logger("sqlite")
 
 _READERS = 4
 _BUSY_TIMEOUT_MS = 5000  # failure model 2.4, "SQLite locked"
+_TRIES_AT_WAL = 20
 # Writers wait for a checkpoint as long as it waits for readers.
 _SCRUB_TIMEOUT_SECONDS = 0.2
 # performance.md 4: more than this in one commit adds latency and no rate.
@@ -220,8 +221,8 @@ def sqlite_engine(
     def prepare(connection: Any, _record: object) -> None:
         # The driver would otherwise begin transactions by itself, deferred and only before some statements.
         connection.isolation_level = None
+        _log_ahead(connection)
         for pragma in (
-            "journal_mode=WAL",
             "synchronous=FULL",  # WAL with NORMAL may lose acknowledged commits at power loss (failure model 2.4)
             f"busy_timeout={_BUSY_TIMEOUT_MS}",
             "secure_delete=ON",  # what is deleted or replaced is overwritten: an erased key is gone from the file
@@ -237,3 +238,19 @@ def sqlite_engine(
         connection.exec_driver_sql(begin)
 
     return engine
+
+
+def _log_ahead(connection: sqlite3.Connection) -> None:
+    """Switch the file to its write-ahead log, which is refused at once, and not after the timeout, while another
+    connection is about to do the same (sqlite.org/wal.html): then that one's end is waited for.
+    """
+    for _ in range(_TRIES_AT_WAL):
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorname != "SQLITE_BUSY":
+                raise
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+    connection.execute("PRAGMA journal_mode=WAL")

@@ -3,9 +3,14 @@
 import asyncio
 import sqlite3
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
+
+from sqlalchemy import Engine
 
 from service.storage.database import Database, UnitOfWork
+from service.storage.sqlite import sqlite_engine
 
 PROMISED = {
     "journal_mode": "wal",
@@ -50,3 +55,21 @@ def pragmas(unit: UnitOfWork) -> dict[str, object]:
     connection = unit.session.connection()
     names = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout", "query_only")
     return {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names}
+
+
+def test_several_processes_may_open_a_new_file_at_once(tmp_path: Path) -> None:
+    """Each of them switches it to its write-ahead log; many rounds, since they have to meet in that very moment."""
+    for round_number in range(30):
+        together = threading.Barrier(4, timeout=10)
+
+        def open_it(engine: Engine, together: threading.Barrier = together) -> int:
+            together.wait()
+            with engine.begin() as connection:
+                return int(connection.exec_driver_sql("SELECT 1").scalar_one())
+
+        url = f"sqlite:///{tmp_path}/{round_number}.db"
+        engines = [sqlite_engine(url, begin="BEGIN IMMEDIATE", pool_size=1) for _ in range(4)]
+        with ThreadPoolExecutor(4) as threads:
+            assert list(threads.map(open_it, engines)) == [1] * 4
+        for engine in engines:
+            engine.dispose()
