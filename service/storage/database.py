@@ -37,6 +37,7 @@ from service.storage.sqlite import Sqlite
 from service.storage.sweeps import Sweeps
 from service.storage.tenants import Tenants
 from service.storage.trainings import Trainings
+from service.storage.transaction import Transaction
 from service.storage.unavailable import blaming_the_database
 from service.telemetry.metrics import Metrics
 
@@ -50,29 +51,34 @@ _SETTLE_PAUSE = 1.0
 class UnitOfWork:
     """What one transaction can do. Nothing in here commits."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, transaction: Transaction) -> None:
+        self.transaction = transaction
         self.news = News()
         self.facts = Facts()
-        self.trainings = Trainings(session, self.facts)
-        self.sweeps = Sweeps(session)
-        self.sightings = Sightings(session, self.trainings)
-        self.outbox = Outbox(session, self.news, self.facts)
-        self.deliveries = Deliveries(session, self.news, self.facts)
-        self.events = Events(session)
-        self.endpoints = Endpoints(session)
-        self.history = History(session)
-        self.tenants = Tenants(session)
-        self.queues = Queues(session)
-        self.keysets = Keysets(session)
-        self.idempotency = Idempotency(session)
-        self.call_counts = CallCounts(session)
-        self.census = Census(session)
-        self.overview = Overview(session)
-        self.session = session
+        self.trainings = Trainings(transaction, self.facts)
+        self.sweeps = Sweeps(transaction)
+        self.sightings = Sightings(transaction, self.trainings)
+        self.outbox = Outbox(transaction, self.news, self.facts)
+        self.deliveries = Deliveries(transaction, self.news, self.facts)
+        self.events = Events(transaction)
+        self.endpoints = Endpoints(transaction)
+        self.history = History(transaction)
+        self.tenants = Tenants(transaction)
+        self.queues = Queues(transaction)
+        self.keysets = Keysets(transaction)
+        self.idempotency = Idempotency(transaction)
+        self.call_counts = CallCounts(transaction)
+        self.census = Census(transaction)
+        self.overview = Overview(transaction)
+
+    @property
+    def session(self) -> Session:
+        """For what no repository does."""
+        return self.transaction.session
 
     def alone_at(self, chore: str) -> bool:
         """Whether no other replica is at this chore; then none can begin it before this transaction ends."""
-        if self.session.get_bind().dialect.name == "sqlite":
+        if self.transaction.is_sqlite:
             return True
         return bool(self.session.exec(select(func.pg_try_advisory_xact_lock(func.hashtext(chore)))).one())
 
@@ -84,7 +90,7 @@ class UnitOfWork:
         """Write the heartbeat; the first of all inserts it, and yields to another replica that was first."""
         written = self.session.exec(update(Heartbeat).where(col(Heartbeat.id) == 1).values(at=now))
         if written.rowcount == 0:
-            insert_if_new(self.session, Heartbeat(id=1, at=now))
+            insert_if_new(self.transaction, Heartbeat(id=1, at=now))
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,13 +233,9 @@ class Database:
 
 def _commit(connection: Connection, work: Work[T]) -> tuple[T, News, Facts]:
     # The commit, and on SQLite the savepoint, are the runner's.
-    with Session(
-        bind=connection, expire_on_commit=False, autoflush=False, join_transaction_mode="rollback_only"
-    ) as session:
-        unit = UnitOfWork(session)
-        result = work(unit)
-        session.commit()
-        return result, unit.news, unit.facts
+    with Transaction(connection) as transaction:
+        unit = UnitOfWork(transaction)
+        return work(unit), unit.news, unit.facts
 
 
 def _time(connection: Connection, clock: Clock) -> Told | None:
@@ -246,5 +248,5 @@ def _time(connection: Connection, clock: Clock) -> Told | None:
 
 
 def _look(connection: Connection, work: Work[T]) -> T:
-    with Session(bind=connection, expire_on_commit=False, autoflush=False) as session:
-        return work(UnitOfWork(session))
+    with Transaction(connection, shared=False) as transaction:
+        return work(UnitOfWork(transaction))

@@ -9,11 +9,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import bindparam, null, or_, tuple_
-from sqlmodel import Session, col, func, select, update
+from sqlmodel import col, func, select, update
 
 from service.domain.training import Status, Watch
 from service.storage.tables import Tenant, Training
 from service.storage.trainings import DueTraining, due_training
+from service.storage.transaction import Repository
 
 # A key with more is swept in parts, so that no transaction grows with what one tenant has.
 MOST_OF_ONE_SWEEP = 500
@@ -51,10 +52,7 @@ class SweepLimits:
     busy: Collection[str]
 
 
-class Sweeps:
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
+class Sweeps(Repository):
     def begin(
         self, due: Sequence[DueTraining], *, now: datetime, until: datetime, limits: SweepLimits
     ) -> list[DueTraining | DueSweep]:

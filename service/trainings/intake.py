@@ -26,7 +26,7 @@ from service.domain.training import Observation, Rules, Signal, Status, Watch
 from service.photogpt.answers import Confirmed, NotReached, Refused, TriggerResult, Unclear
 from service.photogpt.client import PhotoGPT
 from service.storage.database import Database, UnitOfWork
-from service.storage.tables import Training
+from service.storage.rows import TrainingRow
 from service.storage.trainings import watch_of
 from service.telemetry.logging import get_logger
 from service.telemetry.tracing import current_traceparent
@@ -163,7 +163,7 @@ class Intake:
             return settled
         self._refuse_too_many(unit, caller)
         waits = request.queues and self._queueing.goes_behind(unit, caller.tenant_id, now)
-        training = Training(
+        training = TrainingRow(
             id=ids.new_id(ids.TRAINING, now, self._rng),
             tenant_id=caller.tenant_id,
             model_id=request.model_id,
