@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from sqlalchemy import Connection, text
 from sqlmodel import Session, col, func, select, update
@@ -42,34 +42,54 @@ from service.storage.unavailable import blaming_the_database
 from service.telemetry.metrics import Metrics
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 _NO_NEWS, _NO_FACTS = News(), Facts()
 # Seconds between two tries to record something.
 _SETTLE_PAUSE = 1.0
 
 
+class Part(Generic[R]):
+    """A repository, made when it is first asked for: most transactions need two of them."""
+
+    def __init__(self, make: Callable[[UnitOfWork], R]) -> None:
+        self._make = make
+
+    def __set_name__(self, owner: type[UnitOfWork], name: str) -> None:
+        self._name = name
+
+    def __get__(self, unit: UnitOfWork, owner: type[UnitOfWork]) -> R:
+        part = unit.__dict__[self._name] = self._make(unit)  # and this is not asked again
+        return part
+
+
 class UnitOfWork:
     """What one transaction can do. Nothing in here commits."""
+
+    transaction: Transaction
+    news: News
+    facts: Facts
+
+    trainings = Part(lambda unit: Trainings(unit.transaction, unit.facts))
+    sweeps = Part(lambda unit: Sweeps(unit.transaction))
+    sightings = Part(lambda unit: Sightings(unit.transaction, unit.trainings))
+    outbox = Part(lambda unit: Outbox(unit.transaction, unit.news, unit.facts))
+    deliveries = Part(lambda unit: Deliveries(unit.transaction, unit.news, unit.facts))
+    events = Part(lambda unit: Events(unit.transaction))
+    endpoints = Part(lambda unit: Endpoints(unit.transaction))
+    history = Part(lambda unit: History(unit.transaction))
+    tenants = Part(lambda unit: Tenants(unit.transaction))
+    queues = Part(lambda unit: Queues(unit.transaction))
+    keysets = Part(lambda unit: Keysets(unit.transaction))
+    idempotency = Part(lambda unit: Idempotency(unit.transaction))
+    call_counts = Part(lambda unit: CallCounts(unit.transaction))
+    census = Part(lambda unit: Census(unit.transaction))
+    overview = Part(lambda unit: Overview(unit.transaction))
 
     def __init__(self, transaction: Transaction) -> None:
         self.transaction = transaction
         self.news = News()
         self.facts = Facts()
-        self.trainings = Trainings(transaction, self.facts)
-        self.sweeps = Sweeps(transaction)
-        self.sightings = Sightings(transaction, self.trainings)
-        self.outbox = Outbox(transaction, self.news, self.facts)
-        self.deliveries = Deliveries(transaction, self.news, self.facts)
-        self.events = Events(transaction)
-        self.endpoints = Endpoints(transaction)
-        self.history = History(transaction)
-        self.tenants = Tenants(transaction)
-        self.queues = Queues(transaction)
-        self.keysets = Keysets(transaction)
-        self.idempotency = Idempotency(transaction)
-        self.call_counts = CallCounts(transaction)
-        self.census = Census(transaction)
-        self.overview = Overview(transaction)
 
     @property
     def session(self) -> Session:
