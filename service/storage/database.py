@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from sqlalchemy import Connection, text
 from sqlmodel import Session, col, func, select, update
@@ -29,9 +29,7 @@ from service.storage.installation import Heartbeat
 from service.storage.keysets import Keysets
 from service.storage.outbox import News, Outbox
 from service.storage.overview import Overview
-from service.storage.postgres import Postgres
 from service.storage.queues import Queues
-from service.storage.replicas import Replicas
 from service.storage.sightings import Sightings
 from service.storage.sqlite import Sqlite
 from service.storage.sweeps import Sweeps
@@ -40,6 +38,9 @@ from service.storage.trainings import Trainings
 from service.storage.transaction import Transaction
 from service.storage.unavailable import blaming_the_database
 from service.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from service.storage.replicas import Replicas
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -149,15 +150,22 @@ class Database:
     def __init__(self, where: str | Runner, *, metrics: Metrics | None = None, clock: Clock | None = None) -> None:
         self._metrics = metrics or Metrics()
         self._clock = clock or SystemClock()
+        self._on_news: list[Callable[[News], None]] = []
+        self._on_facts: list[Callable[[Facts], None]] = []
+        self._others: Replicas | None = None
+        self._replicas: Replicas | None = None
         if not isinstance(where, str):
             self._runner: Runner = where
         elif where.startswith("sqlite"):
             self._runner = Sqlite(where, self._metrics.committed)
         else:
-            self._runner = Postgres(where, self._metrics.committed)
-        self._on_news: list[Callable[[News], None]] = []
-        self._on_facts: list[Callable[[Facts], None]] = []
-        self._replicas: Replicas | None = None
+            # asyncpg and SQLAlchemy's half of it are 6 MB that a sidecar on SQLite does without.
+            from service.storage.postgres import Postgres  # noqa: PLC0415
+            from service.storage.replicas import Replicas  # noqa: PLC0415
+
+            postgres = Postgres(where, self._metrics.committed)
+            self._runner = postgres
+            self._others = Replicas(postgres.connect, self._spread, SystemClock())
 
     def on_news(self, listener: Callable[[News], None]) -> None:
         """Call `listener` after each commit that put something into the outbox."""
@@ -169,8 +177,8 @@ class Database:
 
     def share_news(self) -> None:
         """From now on tell other replicas of such commits, and let the listeners hear of theirs."""
-        if isinstance(self._runner, Postgres):
-            self._replicas = Replicas(self._runner.connect, self._spread, SystemClock())
+        if self._others is not None:
+            self._replicas = self._others
             self._replicas.start()
 
     async def transaction(self, work: Work[T], *, of: str | None = None) -> T:
