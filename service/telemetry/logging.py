@@ -8,9 +8,8 @@ import threading
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
-import structlog
-
 from service.telemetry.masking import mask_fields, mask_line
+from service.telemetry.plain_structlog import structlog
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger, Processor
