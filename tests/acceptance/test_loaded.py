@@ -1,4 +1,4 @@
-"""What a sidecar on SQLite has loaded that is probed and scraped, and has nothing to do: it has it for as long as it runs.
+"""What a sidecar on SQLite has loaded that is probed and scraped and has nothing else to do: it stays in its memory.
 
 Names, and no figures, so that nothing depends on the machine; Python itself says what it loads.
 """
