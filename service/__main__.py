@@ -10,16 +10,13 @@ import sys
 
 def main() -> None:
     """Run the command line."""
-    serving = sys.argv[1:2] == ["serve"]
-    if serving:
+    if sys.argv[1:2] == ["serve"]:
         # Nobody else ends process 1 of a container: without a handler of its own it does not hear SIGTERM.
         signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
-    # What is loaded stays: to look for garbage meanwhile is a tenth of every start.
-    gc.disable()
+    # To look for garbage after every 700 objects, most of which stay, is a tenth of a start.
+    gc.set_threshold(10_000)
     from service.cli import main as run  # noqa: PLC0415  # only now: see above
 
-    if not serving:  # the server has more to load, and does this itself
-        gc.enable()
     run()
 
 

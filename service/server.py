@@ -80,7 +80,6 @@ async def _listen(
     _announce(components.settings, api_socket, health_socket)
     # 200,000 objects are there to stay: to go through them all again and again would stop everything for 0.1 s.
     gc.freeze()
-    gc.enable()
     # The end comes with a signal, or with a listener that ends by itself.
     waiting = asyncio.create_task(told.wait())
     await asyncio.wait([waiting, *serving], return_when=asyncio.FIRST_COMPLETED)
