@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
-import structlog
-
 from service.telemetry.masking import mask_fields, mask_line
+from service.telemetry.plain_structlog import structlog
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger, Processor
