@@ -11,13 +11,16 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What one run of a workload gave. `case` tells runs of one workload apart: `64 in flight`."""
+    """What one run of a workload gave. `case` tells runs of one workload apart: `64 in flight`. `curves`: how something
+    is distributed, by its percentiles at SHARES, for pictures.
+    """
 
     workload: str
     target: str
     case: str
     figures: Mapping[str, float]
     round: int = 0
+    curves: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,9 @@ class Summary:
 
 
 Key = tuple[str, str, str]
+SHARES = (0.01, *(share / 20 for share in range(1, 20)), 0.98, 0.99, 0.995, 0.998, 0.999)
+# What must not happen, in whatever run.
+_DEFECTS = ("lost", "doubled", "triggered again")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +51,7 @@ class Place:
 class Goal:
     """A ratio of two figures of a workload, or a figure itself (`over` is None), and what it should be.
 
-    `at_most`: the smaller, the better. `shown`: a place must not be known to be measured; then nothing is said of it.
+    `at_most`: the smaller, the better. `minus`: what is taken away before. `unit`: of what is no ratio.
     """
 
     name: str
@@ -55,13 +61,17 @@ class Goal:
     must: float
     aim: float
     at_most: bool = False
-    minus: Place | None = field(default=None)
+    minus: Place | None = None
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
+    """`rounds`: of which it is the median."""
+
     goal: Goal
     value: float
+    rounds: int = 1
 
     @property
     def verdict(self) -> str:
@@ -89,25 +99,44 @@ def summarise(rows: Sequence[Row]) -> dict[Key, dict[str, Summary]]:
     return {key: {name: _summary(values) for name, values in figures.items()} for key, figures in found.items()}
 
 
+def curve(values: Sequence[float]) -> list[float]:
+    """The percentiles at SHARES, but for those that so few values do not have."""
+    return [percentile(values, share) for share in SHARES if len(values) * (1 - share) >= 1 or share <= 1 / 2]
+
+
 def judge(goals: Sequence[Goal], summaries: Mapping[Key, Mapping[str, Summary]]) -> list[Judged]:
     """The goals whose figures were all measured."""
     judged = []
     for goal in goals:
-        value = _median(summaries, goal.workload, goal.figure)
-        if value is not None and goal.minus is not None:
-            without = _median(summaries, goal.workload, goal.minus)
-            value = None if without is None else value - without
-        if value is not None and goal.over is not None:
-            over = _median(summaries, goal.workload, goal.over)
-            value = value / over if over else None
-        if value is not None and not math.isnan(value):
-            judged.append(Judged(goal, value))
+        places = [place for place in (goal.figure, goal.minus, goal.over) if place is not None]
+        found = [_found(summaries, goal.workload, place) for place in places]
+        value = _value(goal, [summary.median for summary in found if summary is not None])
+        if None not in found and not math.isnan(value):
+            judged.append(Judged(goal, value, min(summary.rounds for summary in found if summary is not None)))
     return judged
 
 
-def _median(summaries: Mapping[Key, Mapping[str, Summary]], workload: str, place: Place) -> float | None:
-    summary = summaries.get((workload, place.target, place.case), {}).get(place.figure)
-    return None if summary is None else summary.median
+def defects(rows: Sequence[Row], target: str) -> float:
+    """All that was lost, doubled or triggered again, in all runs of that target; not a number if none could tell."""
+    found = [row.figures[name] for row in rows if row.target == target for name in _DEFECTS if name in row.figures]
+    return sum(found) if found else math.nan
+
+
+def _value(goal: Goal, medians: Sequence[float]) -> float:
+    left = list(medians)
+    if not left:
+        return math.nan
+    value = left.pop(0)
+    if goal.minus is not None and left:
+        value -= left.pop(0)
+    if goal.over is not None and left:
+        over = left.pop(0)
+        return value / over if over else math.nan
+    return value
+
+
+def _found(summaries: Mapping[Key, Mapping[str, Summary]], workload: str, place: Place) -> Summary | None:
+    return summaries.get((workload, place.target, place.case), {}).get(place.figure)
 
 
 def _summary(values: Sequence[float]) -> Summary:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -77,6 +78,13 @@ class Tree:
                 os.killpg(process.pid, how)
         for process in self._processes:
             process.wait(30)
+
+
+def free_port() -> int:
+    with socket.socket() as asking:
+        asking.bind(("127.0.0.1", 0))
+        port: int = asking.getsockname()[1]
+        return port
 
 
 def python(*arguments: str) -> list[str]:

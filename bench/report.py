@@ -4,22 +4,51 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import platform
-import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from bench.figures import Judged, Key, Row, Summary
+from bench.figures import Judged, Key, Row, Summary, defects, judge, summarise
+from bench.goals import DEFECTS, GOALS
+from bench.machine import machine
 
-_PACKAGES = ("aiohttp", "apscheduler", "fastapi", "httpx", "pydantic", "sqlalchemy", "sqlmodel", "uvicorn", "uvloop")
-_PROJECT = Path(__file__).parents[1]
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one call has measured."""
+
+    command: str
+    at: str
+    machine: Mapping[str, Any]
+    rows: list[Row] = field(default_factory=list)
+
+    @property
+    def summaries(self) -> dict[Key, dict[str, Summary]]:
+        return summarise(self.rows)
+
+    @property
+    def judged(self) -> list[Judged]:
+        found = judge(GOALS, self.summaries)
+        defective = defects(self.rows, DEFECTS.figure.target)
+        return found if math.isnan(defective) else [*found, Judged(DEFECTS, defective, len(self.rows))]
+
+
+def begun(command: str) -> Result:
+    return Result(command, datetime.now(UTC).isoformat(timespec="seconds"), machine())
+
+
+def write(path: Path, result: Result) -> None:
+    goals = [{"name": one.goal.name, "value": one.value, "verdict": one.verdict} for one in result.judged]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(_finite({**asdict(result), "goals": goals}), indent=1) + "\n", encoding="utf-8")
+
+
+def read(path: Path) -> Result:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    rows = [Row(**{**row, "figures": _numbers(row["figures"])}) for row in content["rows"]]
+    return Result(content["command"], content["at"], content["machine"], rows)
 
 
 def tables(summaries: Mapping[Key, Mapping[str, Summary]]) -> str:
@@ -36,49 +65,24 @@ def tables(summaries: Mapping[Key, Mapping[str, Summary]]) -> str:
     return "\n\n".join(parts)
 
 
-def goals(judged: Sequence[Judged]) -> str:
+def design(results: Sequence[Result]) -> str:
+    """The figures to reach, each as the last result that has it says; a ratio is always of one call. With commands."""
+    last = {one.goal.name: (one, result.command) for result in results for one in result.judged}
+    lost = [one.value for result in results for one in result.judged if one.goal is DEFECTS]
     rows = [
         [
-            one.goal.name,
-            number(one.value),
-            f"{'<=' if one.goal.at_most else '>='} {one.goal.must:g}",
-            f"{one.goal.aim:g}",
-            one.verdict,
+            goal.name,
+            _quantity(sum(lost) if goal is DEFECTS else last[goal.name][0].value, goal.unit),
+            f"{'at most ' if goal.at_most and goal.must else ''}{_quantity(goal.must, goal.unit)}",
+            _quantity(goal.aim, goal.unit),
+            last[goal.name][0].verdict,
+            str(last[goal.name][0].rounds),
+            "all of these" if goal is DEFECTS else f"`{last[goal.name][1]}`",
         ]
-        for one in judged
+        for goal in (*GOALS, DEFECTS)
+        if goal.name in last
     ]
-    return _table([["figure", "measured", "must", "aim", ""], *rows])
-
-
-def result(rows: Sequence[Row], judged: Sequence[Judged]) -> dict[str, Any]:
-    return {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join(["python -m bench", *sys.argv[1:]]),
-        "machine": machine(),
-        "goals": [{"name": one.goal.name, "value": _finite(one.value), "verdict": one.verdict} for one in judged],
-        "rows": [
-            {**asdict(row), "figures": {name: _finite(value) for name, value in row.figures.items()}} for row in rows
-        ],
-    }
-
-
-def write(path: Path, content: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-
-
-def machine() -> dict[str, Any]:
-    """What the figures depend on. `load` says whether others were working on it."""
-    return {
-        "cores": os.cpu_count(),
-        "cpu": _cpu_model(),
-        "kernel": platform.release(),
-        "python": platform.python_version(),
-        "sqlite": sqlite3.sqlite_version,
-        "commit": _commit(),
-        "load": os.getloadavg()[0],
-        "packages": {name: _version(name) for name in _PACKAGES},
-    }
+    return _table([["figure", "measured", "must", "aim", "", "rounds", "command"], *rows])
 
 
 def number(value: float) -> str:
@@ -88,6 +92,10 @@ def number(value: float) -> str:
     if abs(value) >= 100 or value == int(value):
         return f"{value:,.0f}"
     return f"{value:.3g}"
+
+
+def _quantity(value: float, unit: str) -> str:
+    return f"{number(value)} {unit}".rstrip()
 
 
 def _shown(summary: Summary | None) -> str:
@@ -110,25 +118,18 @@ def _rule(widths: Sequence[int]) -> list[str]:
     return ["-" * width for width in widths]
 
 
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _finite(content: Any) -> Any:
+    """JSON has no word for what is not a number."""
+    match content:
+        case dict():
+            return {name: _finite(value) for name, value in content.items()}
+        case list() | tuple():
+            return [_finite(value) for value in content]
+        case float() if not math.isfinite(content):
+            return None
+        case _:
+            return content
 
 
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _cpu_model() -> str:
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
-
-
-def _commit() -> str | None:
-    asked = ["git", "describe", "--always", "--dirty"]
-    answer = subprocess.run(asked, cwd=_PROJECT, capture_output=True, text=True, check=False)
-    return answer.stdout.strip() or None
+def _numbers(figures: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: math.nan if value is None else value for name, value in figures.items()}

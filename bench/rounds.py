@@ -1,4 +1,4 @@
-"""Runs steps: in every round each target has its turn, so that what the machine does meanwhile meets all of them."""
+"""Runs steps: in every round each size and target has its turn, so that what the machine does meanwhile meets all."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ async def run_step(world: World, step: Step, targets: Sequence[Target], say: Cal
     rows: list[Row] = []
     workload = WORKLOADS[step.workload]
     for turn in range(1, step.rounds + 1):
-        for target in targets:
-            began = time.monotonic()
-            found = [replace(row, round=turn) for row in await workload(world, target, step.sizes)]
-            took = time.monotonic() - began
-            say(f"- {step.workload}, {target.name}, round {turn} of {step.rounds}, {took:.0f} s")
-            for row in found:
-                say(f"    {row.target}, {row.case}: " + _figures(row))
-            rows += found
+        for sizes in step.sizes:
+            for target in targets:
+                began = time.monotonic()
+                found = [replace(row, round=turn) for row in await workload(world, target, sizes)]
+                took = time.monotonic() - began
+                say(f"- {step.workload}, {target.name}, round {turn} of {step.rounds}, {took:.0f} s")
+                for row in found:
+                    say(f"    {row.target}, {row.case}: " + _figures(row))
+                rows += found
     return rows
 
 

@@ -1,6 +1,5 @@
-"""Watched models and due deliveries as the gateway would have stored them, put into its database at once.
-
-They go in by the gateway's own tables and bare connection: what a row needs, the tables say.
+"""Rows as the gateway would have stored them, by its own tables: what a row needs, they say. Due deliveries, put into
+its database at once.
 """
 
 from __future__ import annotations
@@ -9,16 +8,16 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import create_engine, insert
 from sqlmodel import SQLModel
 
-from bench.targets import Place, Watched
+from bench.targets import Place
 from service.domain import ids
 from service.domain.egress import host_of
 from service.domain.event import DEFAULT_CALLBACK_EVENTS, EventType, event_body
-from service.storage.database import Database
 from service.storage.tables import Callback, Delivery, Event, Training
 from service.trainings.resource import training_resource
 
@@ -33,46 +32,33 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """So many deliveries to each of `hosts` in turn, all due `first_due` seconds after now."""
+    """So many deliveries to each of `hosts` in turn, all due at the time `first_due`."""
 
     count: int
     hosts: Sequence[str]
-    first_due: float = 0.0
+    first_due: float
 
 
-async def store_watched(database: Database, place: Place, watched: Watched) -> None:
+def store_deliveries(file: Path, place: Place, due: Due) -> None:
     now = datetime.now(UTC)
-    rng = random.Random(watched.count)
-    for numbers in _chunks(watched.count):
-        trainings, callbacks = [], []
-        for number in numbers:
-            due_at = now + timedelta(seconds=watched.first_due + watched.spread * number / watched.count)
-            # Read one interval before it is due, as if this were an ordinary poll.
-            polled_at = due_at - timedelta(seconds=place.poll_interval)
-            training = _training(number, polled_at, rng, {"due_at": due_at, "status": "training"})
-            trainings.append(training)
-            if watched.hosts:
-                host = watched.hosts[number % len(watched.hosts)]
-                callbacks.append(_callback(training, place.callback_url(training["model_id"], host), rng))
-        await database.run(_storing({Training: trainings, Callback: callbacks}))
-
-
-async def store_deliveries(database: Database, place: Place, due: Due) -> None:
-    now = datetime.now(UTC)
-    due_at = now + timedelta(seconds=due.first_due)
+    due_at = datetime.fromtimestamp(due.first_due, UTC)
     rng = random.Random(due.count)
+    engine = create_engine(f"sqlite:///{file}")
     for numbers in _chunks(due.count):
         rows: dict[type[SQLModel], list[Row]] = {Training: [], Callback: [], Event: [], Delivery: []}
         for number in numbers:
-            training = _training(number, now, rng, {"status": "ready", "sequence": 1, "finished_at": now})
+            training = training_row(number, now, rng, {"status": "ready", "sequence": 1, "finished_at": now})
             url = place.callback_url(training["model_id"], due.hosts[number % len(due.hosts)])
-            callback = _callback(training, url, rng)
+            callback = callback_row(training, url, rng)
             event = _event(number, training, callback, rng)
             rows[Training].append(training)
             rows[Callback].append(callback)
             rows[Event].append(event)
             rows[Delivery].append(_delivery(event, callback, due_at, rng))
-        await database.run(_storing(rows))
+        with engine.begin() as connection:
+            for table, stored in rows.items():
+                connection.execute(insert(table), stored)
+    engine.dispose()
 
 
 def _chunks(count: int) -> Iterator[range]:
@@ -80,16 +66,7 @@ def _chunks(count: int) -> Iterator[range]:
         yield range(start, min(count, start + _CHUNK))
 
 
-def _storing(rows: dict[type[SQLModel], list[Row]]) -> Any:
-    def store(connection: Connection) -> None:
-        for table, stored in rows.items():
-            if stored:
-                connection.execute(insert(table), stored)
-
-    return store
-
-
-def _training(number: int, at: datetime, rng: random.Random, changes: Row) -> Row:
+def training_row(number: int, at: datetime, rng: random.Random, changes: Row) -> Row:
     return {
         "id": ids.new_id(ids.TRAINING, at, rng),
         "tenant_id": TENANT,
@@ -108,7 +85,7 @@ def _training(number: int, at: datetime, rng: random.Random, changes: Row) -> Ro
     }
 
 
-def _callback(training: Row, url: str, rng: random.Random) -> Row:
+def callback_row(training: Row, url: str, rng: random.Random) -> Row:
     at = training["created_at"]
     return {
         "id": ids.new_id(ids.CALLBACK, at, rng),

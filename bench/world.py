@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import shutil
-import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -17,7 +16,7 @@ from typing import Any
 
 from bench.fakes.__main__ import receiver_hosts
 from bench.http_client import Client
-from bench.processes import Tree, python
+from bench.processes import Tree, free_port, python
 from bench.ready import wait_ready
 from bench.targets import Place, Target, Watched
 
@@ -71,7 +70,7 @@ class World:
         folder.mkdir()
         return Place(
             folder=folder,
-            port=_free_port(),
+            port=free_port(),
             photogpt=f"http://127.0.0.1:{self._ports['photogpt']}/api",
             receiver_port=self._ports["receiver"],
             poll_interval=poll_interval,
@@ -91,6 +90,11 @@ class World:
         """How many readings of single models there were; cheap, however many models there are."""
         readings: int = await self._control.json("GET", "/readings")
         return readings
+
+    async def said_ready(self) -> dict[str, float]:
+        """When PhotoGPT first showed each model as ready."""
+        moments: dict[str, float] = await self._control.json("GET", "/said-ready")
+        return moments
 
     async def receipts(self) -> list[tuple[str, str, str, float]]:
         """Of each webhook: its id, the model, the host it came to, and when."""
@@ -140,10 +144,3 @@ async def world(cores: Cores) -> AsyncIterator[World]:
     finally:
         fakes.kill()
         await fakes.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as asking:
-        asking.bind(("127.0.0.1", 0))
-        port: int = asking.getsockname()[1]
-        return port

@@ -37,6 +37,8 @@ class Control:
                 return Reply(200, as_json({**self._photogpt.counts(), **self._receiver.counts()}))
             case "GET", "/readings":
                 return Reply(200, as_json(self._photogpt.calls["model"]))
+            case "GET", "/said-ready":
+                return Reply(200, as_json(self._photogpt.said_ready()))
             case "GET", "/receipts":
                 return Reply(200, as_json([astuple(receipt) for receipt in self._receiver.receipts]))
             case _:

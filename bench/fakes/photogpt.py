@@ -39,7 +39,11 @@ class Model:
     triggers: int = 0
     readings: int = 0
     triggered_at: float = 0.0
-    ready: bool = False
+    ready_at: float | None = None
+
+    @property
+    def ready(self) -> bool:
+        return self.ready_at is not None
 
 
 @dataclass(slots=True)
@@ -68,6 +72,10 @@ class PhotoGPT:
             "first_reading_at": self.first_reading_at,
             "first_trigger_at": self.first_trigger_at,
         }
+
+    def said_ready(self) -> dict[str, float]:
+        """When each model was first shown as ready."""
+        return {model_id: model.ready_at for model_id, model in self.models.items() if model.ready_at is not None}
 
     def answer(self, request: Request) -> Reply:
         if b"\r\nauthorization: bearer " not in request.head or b"\r\napi-version: 1" not in request.head:
@@ -108,7 +116,8 @@ class PhotoGPT:
         """The model as this reading sees it, and one reading more."""
         model.readings += 1
         watched = model.triggers > 0 or self.script.untriggered == "training"
-        model.ready = model.ready or (watched and self._is_due(model))
+        if model.ready_at is None and watched and self._is_due(model):
+            model.ready_at = time.time()
         status = "ready" if model.ready else "training" if model.triggers else self.script.untriggered
         # What json.dumps would give; ids that need escaping are refused by every service here.
         return (

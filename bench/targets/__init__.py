@@ -31,7 +31,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """So many models that are watched when the service starts: due from `first_due` seconds after now on, over
+    """So many models that are watched when the service starts: due from the time `first_due` on, over
     `spread` seconds, with callbacks to each of `hosts` in turn; none: without callbacks.
     """
 

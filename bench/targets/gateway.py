@@ -9,16 +9,16 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.http_client import Call, Client
 from bench.processes import Command, Tree, python
 from bench.ready import wait_ready
-from bench.rows import Due, store_deliveries, store_watched
+from bench.rows import Due, store_deliveries
 from bench.targets import Place, Watched
+from bench.watched import store_watched
 from service.environment import environment_without_settings
-from service.storage.database import Database
 
 KEY = "pgpt-bench"
 LIFTED: Mapping[str, str] = {
@@ -44,18 +44,20 @@ class Gateway:
 
     async def prepare(self, place: Place, watched: Watched | None) -> None:
         if watched is not None and watched.count:
-            await self._with_tables(place, lambda database: store_watched(database, place, watched))
+            await self._make_database(place)
+            await asyncio.to_thread(store_watched, database_file(place), place, watched)
 
     async def prepare_deliveries(self, place: Place, due: Due) -> None:
-        await self._with_tables(place, lambda database: store_deliveries(database, place, due))
+        await self._make_database(place)
+        await asyncio.to_thread(store_deliveries, database_file(place), place, due)
 
     def train(self, place: Place, model_id: str, callback_url: str) -> Call:
         del place
         body = json.dumps({"model_id": model_id, "callback_url": callback_url}).encode()
         return Call("POST", "/v1/trainings", {"content-type": "application/json"}, body)
 
-    async def _with_tables(self, place: Place, store: Callable[[Database], object]) -> None:
-        """The gateway itself makes its database, its keys and its tenant; `store` adds rows while it is down."""
+    async def _make_database(self, place: Place) -> None:
+        """With its tables, its keys and its tenant: the gateway itself does that. Rows are added while it is down."""
         gateway = Tree(self.commands(place), place.folder)
         try:
             client = Client("127.0.0.1", place.port)
@@ -65,13 +67,6 @@ class Gateway:
             await asyncio.to_thread(gateway.terminate)
         finally:
             gateway.close()
-        database = Database(f"sqlite:///{database_file(place)}")
-        try:
-            stored = store(database)
-            if asyncio.iscoroutine(stored):
-                await stored
-        finally:
-            await database.close()
 
     def _environment(self, place: Place) -> dict[str, str]:
         return {

@@ -1,7 +1,7 @@
 """Services of another folder that do the same job: a yardstick without product features, and peers on job queues.
 
 The folder says how they are started (its harness/adapters.py); here are the few that the goals name. Peers need
-packages of their own, so they may be started by another interpreter, and a Redis or PostgreSQL that runs already.
+packages of their own, so they may be started by another interpreter, and a Redis or PostgreSQL (`bench.servers`).
 """
 
 from __future__ import annotations
@@ -10,34 +10,32 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.http_client import Call
 from bench.processes import Command
+from bench.servers import Server
 from bench.targets import Place, Watched
 
-REDIS, POSTGRES = "redis://127.0.0.1:18379/0", "postgresql://bench@127.0.0.1:18432/bench"
 _UVICORN = ("-m", "uvicorn")
 _WORKER = ("-m", "celery", "-A", "celery_app", "worker", "--concurrency", "2", "--loglevel", "WARNING")
 
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """`python`: the interpreter that has their packages. `pids`: of Redis or PostgreSQL, whose work is theirs."""
+    """`python`: the interpreter that has their packages. `servers`: those that run, by their names."""
 
     folder: Path
     python: str = sys.executable
-    redis: str = REDIS
-    postgres: str = POSTGRES
-    pids: Sequence[int] = ()
+    servers: Mapping[str, Server] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Yardstick:
     """`starts`: the arguments of each of its processes; `first`: what is run to its end before; `preload`: what stores
-    watched models.
+    watched models; `server`: what works for it.
     """
 
     name: str
@@ -47,11 +45,12 @@ class Yardstick:
     first: Sequence[str] = ()
     preload: str = ""
     client: str = ""
+    server: str = ""
     ready_path: str = "/health"
 
     @property
     def also(self) -> Sequence[int]:
-        return self.beside.pids
+        return [self.beside.servers[self.server].pid] if self.server else []
 
     def commands(self, place: Place) -> Sequence[Command]:
         folder, app = self.app.split("/")
@@ -98,9 +97,12 @@ class Yardstick:
             "DB": str(place.folder / "floor.db"),
             "CLIENT": self.client,
             "CONC": str(place.polls_in_flight),
-            "DATABASE_URL": self.beside.postgres,
-            "REDIS_URL": self.beside.redis,
+            **{f"{name.upper()}_URL": server.url for name, server in self.beside.servers.items()},
         }
+
+
+# Which of them needs which server.
+NEEDS = {"celery": "redis", "procrastinate": "database"}
 
 
 def yardsticks(beside: Beside) -> list[Yardstick]:
@@ -109,12 +111,20 @@ def yardsticks(beside: Beside) -> list[Yardstick]:
             Yardstick(f"floor-{client}", beside, "floor/service:app", preload="floor/preload.py", client=client)
             for client in ("aiohttp", "pyreqwest", "none")
         ],
-        Yardstick("celery", beside, "peers/celery_app:api", starts=[_WORKER], first=["peers/celery_app.py", "purge"]),
+        Yardstick(
+            "celery",
+            beside,
+            "peers/celery_app:api",
+            starts=[_WORKER],
+            first=["peers/celery_app.py", "purge"],
+            server=NEEDS["celery"],
+        ),
         Yardstick(
             "procrastinate",
             beside,
             "peers/procrastinate_app:api",
             starts=[["peers/procrastinate_app.py", "worker"]] * 2,
             first=["peers/procrastinate_app.py", "setup"],
+            server=NEEDS["procrastinate"],
         ),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -32,6 +33,6 @@ Workload = Callable[[World, Target, Sizes], Awaitable[list[Row]]]
 ONE_BY_ONE = {"GATEWAY_SWEEP": "false"}
 
 
-def until_stored(count: int) -> float:
-    """Seconds from the beginning of storing so many watched models until the service has long been ready."""
-    return 8.0 + count / 6000
+def when_ready(count: int) -> float:
+    """The time at which so many rows are long stored, and the service that is then started is ready."""
+    return time.time() + 10.0 + count / 20_000

@@ -1,7 +1,8 @@
 """Webhooks: deliveries alone (`deliveries`), how soon the first attempt begins (`latency`), and what hanging receivers
 cost the others (`hanging`).
 
-Only the gateway can be measured so: the delay is read from its own records, and the work is put into its tables.
+Deliveries alone are put into the gateway's own tables, and when an event was recorded and its first attempt began is
+read from its records; what PhotoGPT and the receivers see (`ready to arrival`) is measured of others, too.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 
-from bench.figures import Row, percentile
+from bench.figures import Row, curve, percentile
 from bench.processes import python
 from bench.rows import Due
 from bench.targets import Place, Target, Watched
 from bench.targets.gateway import Gateway, database_file
-from bench.workloads import ONE_BY_ONE, Sizes, until_stored
+from bench.workloads import ONE_BY_ONE, Sizes, when_ready
 from bench.world import World
 
 _LOOK_AGAIN = 0.1
@@ -39,12 +40,11 @@ async def deliveries(world: World, target: Target, sizes: Sizes) -> list[Row]:
     hosts = world.hosts(sizes.hosts)
     await world.reset(receiver=_CLOSING)
     place = world.place(poll_interval=300, settings=sizes.settings)
-    due = Due(sizes.count, hosts, until_stored(sizes.count))
-    began = time.time()
+    due = Due(sizes.count, hosts, when_ready(sizes.count))
     await gateway.prepare_deliveries(place, due)
     case = f"{sizes.hosts} origins"
     async with world.running(gateway, place) as service:
-        await asyncio.sleep(max(0.0, began + due.first_due - 1 - time.time()))
+        await asyncio.sleep(max(0.0, due.first_due - 1 - time.time()))
         cpu = service.tree.cpu_seconds()
         await _received(world, sizes.count)
         used = service.tree.cpu_seconds() - cpu
@@ -62,51 +62,54 @@ async def deliveries(world: World, target: Target, sizes: Sizes) -> list[Row]:
 
 
 async def latency(world: World, target: Target, sizes: Sizes) -> list[Row]:
-    hosts = world.hosts(sizes.hosts)
-    figures = await _delays(world, _gateway(target), sizes, hosts, hanging=[])
-    return [Row("latency", target.name, f"{sizes.rate:g} events/s", figures)]
+    figures, curves = await _delays(world, target, sizes, hanging=[])
+    return [Row("latency", target.name, f"{sizes.rate:g} events/s", figures, curves=curves)]
 
 
 async def hanging(world: World, target: Target, sizes: Sizes) -> list[Row]:
     hosts = world.hosts(sizes.hosts)
     rows = []
     for case, some in (("none hanging", []), ("a tenth hanging", hosts[::_HANGING_SHARE])):
-        figures = await _delays(world, _gateway(target), sizes, hosts, hanging=some)
-        rows.append(Row("hanging", target.name, case, figures))
+        figures, curves = await _delays(world, target, sizes, hanging=some)
+        rows.append(Row("hanging", target.name, case, figures, curves=curves))
     return rows
 
 
 async def _delays(
-    world: World, gateway: Gateway, sizes: Sizes, hosts: Sequence[str], *, hanging: Sequence[str]
-) -> dict[str, float]:
-    """Models become ready one after the other, at the rate asked for; of each webhook to a healthy receiver the time
+    world: World, target: Target, sizes: Sizes, *, hanging: Sequence[str]
+) -> tuple[dict[str, float], dict[str, list[float]]]:
+    """Models become ready one after the other, at the rate asked for: of each webhook to a healthy receiver the time
     from its event to the begin of its first attempt, and to its arrival.
     """
+    hosts = world.hosts(sizes.hosts)
     await world.reset(_READY_AT_ONCE, {"hanging": list(hanging)})
-    place = world.place(poll_interval=60, settings={**ONE_BY_ONE, **sizes.settings})
     spread = sizes.count / sizes.rate
-    watched = Watched(sizes.count, until_stored(sizes.count), spread, hosts)
+    # Some know no other spread than their poll interval, after which all that is left of a watch is its webhook.
+    interval = 60 if isinstance(target, Gateway) else spread
+    place = world.place(poll_interval=interval, settings={**ONE_BY_ONE, **sizes.settings})
+    watched = Watched(sizes.count, when_ready(sizes.count), spread, hosts)
     healthy = sum(host not in hanging for _, host in _in_turn(hosts, sizes.count))
-    async with world.running(gateway, place, watched) as service:
+    async with world.running(target, place, watched) as service:
         cpu = service.tree.cpu_seconds()
         await _received(world, healthy)
         used = service.tree.cpu_seconds() - cpu
-        arrived = {webhook_id: at for webhook_id, _, _, at in reversed(await world.receipts())}
-        begun = [times for times in await asyncio.to_thread(_begun, place) if times[0] in arrived]
-    to_start = [started - created for _, created, started in begun]
-    to_arrival = [arrived[event_id] - created for event_id, created, _ in begun]
-    counts = await world.counts()
-    return {
-        "start p50 ms": percentile(to_start, 0.5) * 1000,
-        "start p95 ms": percentile(to_start, 0.95) * 1000,
-        "start p99 ms": percentile(to_start, 0.99) * 1000,
-        "arrival p95 ms": percentile(to_arrival, 0.95) * 1000,
-        "arrival p99 ms": percentile(to_arrival, 0.99) * 1000,
-        "events": len(begun),
-        "lost": healthy - len(arrived),
-        "doubled": counts["doubled"],
-        "CPU s": used,
+        receipts, said_ready, counts = await world.receipts(), await world.said_ready(), await world.counts()
+        records = await asyncio.to_thread(_begun, place) if isinstance(target, Gateway) else []
+    first = {subject: (webhook_id, at) for webhook_id, subject, _, at in reversed(receipts)}
+    waited = {"ready to arrival": [at - said_ready[subject] for subject, (_, at) in first.items()]}
+    if records:
+        arrived = dict(first.values())
+        begun = [times for times in records if times[0] in arrived]
+        waited["start"] = [started - created for _, created, started in begun]
+        waited["arrival"] = [arrived[event_id] - created for event_id, created, _ in begun]
+    figures = {
+        f"{name} p{share * 100:g} ms": percentile(times, share) * 1000
+        for name, times in waited.items()
+        for share in (0.5, 0.95, 0.99)
     }
+    figures |= {"events": len(first), "lost": healthy - len(first), "doubled": counts["doubled"], "CPU s": used}
+    curves = {f"{name} ms": [time * 1000 for time in curve(times)] for name, times in waited.items()}
+    return figures, curves
 
 
 def _begun(place: Place) -> list[tuple[str, float, float]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from bench.figures import Row, percentile
+from bench.figures import Row, curve, percentile
 from bench.load import train_for
 from bench.targets import Target
 from bench.workloads import Sizes
@@ -41,7 +41,8 @@ async def ingest(world: World, target: Target, sizes: Sizes) -> list[Row]:
                 "failed": load.failed,
                 "PSS MB": service.tree.megabytes(),
             }
-            rows.append(Row("ingest", target.name, f"{in_flight} in flight", figures))
+            curves = {"request ms": [latency * 1000 for latency in curve(load.latencies)]}
+            rows.append(Row("ingest", target.name, f"{in_flight} in flight", figures, curves=curves))
     return rows
 
 

@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from bench.figures import Row, percentile
 from bench.http_client import Call
 from bench.targets import Target, Watched
-from bench.workloads import ONE_BY_ONE, Sizes, until_stored
+from bench.workloads import ONE_BY_ONE, Sizes, when_ready
 from bench.world import Service, World
 
 _SETTLE = 1.0
@@ -34,9 +36,9 @@ async def memory(world: World, target: Target, sizes: Sizes) -> list[Row]:
     for count in sizes.watched:
         await world.reset(_WATCHING)
         place = world.place(poll_interval=sizes.poll_interval, settings={**ONE_BY_ONE, **sizes.settings})
-        began, first_due = time.time(), until_stored(count)
+        first_due = when_ready(count)
         async with world.running(target, place, Watched(count, first_due, sizes.poll_interval)) as service:
-            await _sleep_until(began + first_due + _SETTLE)
+            await _sleep_until(first_due + _SETTLE)
             seen = []
             until = time.monotonic() + sizes.seconds
             while time.monotonic() < until:
@@ -57,7 +59,7 @@ async def restart(world: World, target: Target, sizes: Sizes) -> list[Row]:
     for count in sizes.watched:
         place = world.place(poll_interval=sizes.poll_interval, settings={**ONE_BY_ONE, **sizes.settings})
         await world.reset(_WATCHING)
-        async with world.running(target, place, Watched(count, 0.0, 0.0)) as service:
+        async with world.running(target, place, Watched(count, time.time(), 0.0)) as service:
             await asyncio.sleep(_RUN_BEFORE_KILL)
             service.tree.kill()
             await world.reset(_WATCHING)
@@ -73,32 +75,44 @@ async def restart(world: World, target: Target, sizes: Sizes) -> list[Row]:
 
 
 async def _polls(world: World, target: Target, sizes: Sizes, count: int) -> Row:
+    async with steadily_polling(world, target, sizes, count) as (_, figures):
+        pass
+    slow = f", {sizes.latency * 1000:g} ms" if sizes.latency else ""
+    return Row("polls", target.name, f"{count:,} every {sizes.poll_interval:g} s{slow}", figures)
+
+
+@asynccontextmanager
+async def steadily_polling(
+    world: World, target: Target, sizes: Sizes, count: int
+) -> AsyncIterator[tuple[Service, dict[str, float]]]:
+    """A service that watches `count` models, and what polling them has cost; it goes on until the end."""
     await world.reset({**_WATCHING, "latency": sizes.latency})
     settings = {**ONE_BY_ONE, **sizes.settings}
     place = world.place(poll_interval=sizes.poll_interval, polls_in_flight=_IN_FLIGHT, settings=settings)
-    began, first_due = time.time(), until_stored(count)
+    first_due = when_ready(count)
     async with world.running(target, place, Watched(count, first_due, sizes.poll_interval)) as service:
         idle = service.tree.megabytes()
-        late = max(0.0, time.time() - began - first_due)
-        await _sleep_until(began + first_due + _SETTLE)
+        late = max(0.0, time.time() - first_due)
+        await _sleep_until(first_due + _SETTLE)
         cpu, readings, at = service.tree.cpu_seconds(), await world.readings(), time.perf_counter()
         delays = await _health(service, sizes.seconds)
         readings = await world.readings() - readings
         used, took = service.tree.cpu_seconds() - cpu, time.perf_counter() - at
-        figures = {
-            "polls/s": readings / took,
-            "due/s": count / sizes.poll_interval,
-            "polled/due": readings / took / (count / sizes.poll_interval),
-            "polls/CPU s": readings / max(used, 0.01),
-            "CPU us/poll": used / max(readings, 1) * 1e6,
-            "cores": used / took,
-            "late s": late,
-            "health p99 ms": percentile(delays, 0.99) * 1000,
-            "idle PSS MB": idle,
-            "PSS MB": service.tree.megabytes(),
-        }
-    slow = f", {sizes.latency * 1000:g} ms" if sizes.latency else ""
-    return Row("polls", target.name, f"{count:,} every {sizes.poll_interval:g} s{slow}", figures)
+        yield (
+            service,
+            {
+                "polls/s": readings / took,
+                "due/s": count / sizes.poll_interval,
+                "polled/due": readings / took / (count / sizes.poll_interval),
+                "polls/CPU s": readings / max(used, 0.01),
+                "CPU us/poll": used / max(readings, 1) * 1e6,
+                "cores": used / took,
+                "late s": late,
+                "health p99 ms": percentile(delays, 0.99) * 1000,
+                "idle PSS MB": idle,
+                "PSS MB": service.tree.megabytes(),
+            },
+        )
 
 
 async def _health(service: Service, seconds: float) -> list[float]:

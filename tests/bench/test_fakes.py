@@ -42,6 +42,19 @@ def test_a_model_is_new_until_it_is_trained_and_ready_at_the_reading_that_was_or
     assert [status_of(photogpt, "one") for _ in range(3)] == ["training", "ready", "ready"]
 
 
+def test_it_is_known_when_a_model_was_first_said_to_be_ready() -> None:
+    photogpt = PhotoGPT()
+    photogpt.reset({"ready_after_readings": 2})
+    ask(photogpt, "/api/models/one/train")
+    status_of(photogpt, "one")
+    assert photogpt.said_ready() == {}
+    status_of(photogpt, "one")
+    first = photogpt.said_ready()
+    status_of(photogpt, "one")
+    assert first.keys() == {"one"}
+    assert photogpt.said_ready() == first
+
+
 def test_the_list_is_a_reading_of_every_model() -> None:
     photogpt = PhotoGPT()
     photogpt.reset({"ready_after_readings": 2})

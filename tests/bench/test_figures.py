@@ -1,15 +1,16 @@
 """The arithmetic of the benchmark's report, by table and property."""
 
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.figures import Goal, Judged, Place, Row, judge, percentile, summarise
+from bench.figures import SHARES, Goal, Judged, Place, Row, curve, judge, percentile, summarise
 from bench.goals import GOALS
 from bench.plan import GATEWAY_ONLY, MEANINGS, SIZES, WORKLOADS
-from bench.report import goals, number, tables
+from bench.report import Result, design, number, read, tables, write
 
 _SPEED = Place("gateway", "64 in flight", "completed/s")
 _OTHER = Place("naive", "64 in flight", "completed/s")
@@ -92,11 +93,58 @@ def test_a_goal_is_reached_from_its_own_side(value: float, at_most: bool, verdic
 
 
 def test_the_tables_show_each_target_with_its_median_and_spread() -> None:
-    summaries = summarise(rows(gateway=[90.0, 100.0, 130.0], naive=[1.5]))
-    shown = tables(summaries)
+    shown = tables(summarise(rows(gateway=[90.0, 100.0, 130.0], naive=[1.5])))
     assert "| gateway | 64 in flight | 100 ±20%    |" in shown
     assert "| naive   | 64 in flight | 1.5         |" in shown
-    assert "66.7" in goals(judge([_RATIO], summaries))
+
+
+def result(command: str, *rows: Row) -> Result:
+    return Result(f"python -m bench {command}", "2026-11-23T12:00:00+00:00", {}, list(rows))
+
+
+def completed(rate: float, over: float, **figures: float) -> list[Row]:
+    return [
+        Row("complete", "gateway", "64 in flight", {"completed/s": rate, **figures}),
+        Row("complete", "floor-aiohttp", "64 in flight", {"completed/s": over}),
+    ]
+
+
+def test_the_table_of_the_design_takes_a_ratio_from_one_call_and_the_last_that_has_it() -> None:
+    first = result("complete", *completed(10, 20, lost=1.0))
+    last = result("full --only complete", *completed(300, 1000, lost=0.0, doubled=2.0))
+    other = result("restart", Row("restart", "gateway", "0 watched", {"ready s": 2.0}))
+    [head, _, ratio, defective] = design([first, last, other]).splitlines()
+    assert [part.strip() for part in head.split("|")[1:4]] == ["figure", "measured", "must"]
+    assert [part.strip() for part in ratio.split("|")[1:-1]] == [
+        "completed trainings/s ÷ floor-aiohttp",
+        "0.3",
+        "0.5",
+        "0.8",
+        "missed",
+        "1",
+        "`python -m bench full --only complete`",
+    ]
+    # What must not happen is counted over all of them.
+    assert [part.strip() for part in defective.split("|")[1:3]] == ["lost, doubled, triggered again", "3"]
+
+
+def test_a_result_is_read_as_it_was_written(tmp_path: Path) -> None:
+    written = result("latency", Row("latency", "gateway", "a case", {"p99 ms": 1.5}, 2, {"ms": [1.0, 2.0]}))
+    write(tmp_path / "folder" / "result.json", written)
+    assert read(tmp_path / "folder" / "result.json") == written
+
+
+def test_what_is_no_number_is_none_in_a_file_and_no_number_again(tmp_path: Path) -> None:
+    write(tmp_path / "result.json", result("latency", Row("latency", "gateway", "a case", {"p99 ms": math.nan})))
+    [row] = read(tmp_path / "result.json").rows
+    assert math.isnan(row.figures["p99 ms"])
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=2000))
+def test_a_curve_rises_and_ends_where_so_few_values_say_nothing(values: list[float]) -> None:
+    found = curve(values)
+    assert found == sorted(found)
+    assert len(found) == sum(share <= 0.5 or len(values) * (1 - share) >= 1 for share in SHARES)
 
 
 @pytest.mark.parametrize(

@@ -87,14 +87,19 @@ class StoppablePostgres(PostgresServer):
         with _server(self._folder, self._binaries, self._account, settings, removed=last):
             yield self
 
+    @property
+    def pid(self) -> int:
+        """Of the server that runs, the parent of all its processes."""
+        return int((self._folder / "data/postmaster.pid").read_text().split()[0])
+
     def kill(self, backend: int) -> None:
         """End one of its processes as the kernel does when there is no memory left; the server recovers from that."""
         os.kill(backend, signal.SIGKILL)
 
     def crash(self) -> None:
         """End it at once: what is not on the disk yet is lost, and the next start is a recovery."""
+        os.kill(self.pid, signal.SIGQUIT)
         pid_file = self._folder / "data/postmaster.pid"
-        os.kill(int(pid_file.read_text().split()[0]), signal.SIGQUIT)
         wait_until_sync(lambda: not pid_file.exists(), what="the end of PostgreSQL", timeout=30)
 
 
