@@ -80,6 +80,10 @@ format: .venv/.dev ## Format the code and repair what the linter can repair
 openapi: .venv/.setup ## Write openapi/service.yaml from the code
 	@.venv/bin/photogpt-webhooks openapi --output openapi/service.yaml
 
+.PHONY: schema
+schema: .venv/.dev ## Write what the migrations come to on SQLite, which new files are made from
+	@.venv/bin/python -m tests.storage.newest_schema
+
 .PHONY: screenshots
 screenshots: .venv/.dev ## Take pictures of the operator's page, with data of a simulated afternoon, into screenshots/
 	@.venv/bin/python -m tests.ops.screenshots screenshots

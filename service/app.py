@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.telemetry import TelemetryConfig
 
 from service import ops
 from service.api import (
@@ -39,6 +40,8 @@ _TAGS = {
     "Health": "For probes.",
     "Webhooks": "What we send you.",
 }
+# FastAPI's own, which asks at each request whether somebody wants it. Ours is `service.telemetry`.
+_NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 _DESCRIPTION = """\
 Forwards a train request to PhotoGPT, watches the model every 5 minutes, and POSTs a signed webhook
 (Standard Webhooks) when it is ready or deleted. Errors are `application/problem+json` with a stable `code`.
@@ -71,11 +74,12 @@ def create_app(components: Components | None = None, rng: random.Random | None =
         redirect_slashes=False,  # it would redirect to whatever the Host header says
         generate_unique_id_function=lambda route: route.name,
         openapi_tags=[{"name": name, "description": text} for name, text in _TAGS.items()],
+        telemetry=_NO_TELEMETRY,
     )
     app.state.components = components
+    app.router.routes += [trainings.start, proxy.photogpt]  # first of all
     for module in (trainings, webhook_endpoints, events, deliveries, signing_secret, signing_keys, account, health):
         app.include_router(module.router)
-    app.include_router(proxy.router)
     if documented:
         docs.install(app)
     _describe_webhooks(app)
@@ -99,7 +103,7 @@ def create_app(components: Components | None = None, rng: random.Random | None =
 
 def create_health_app(components: Components) -> FastAPI:
     """What the health port serves: probes and metrics, on all interfaces, and nothing else."""
-    app = FastAPI(openapi_url=None, redirect_slashes=False)
+    app = FastAPI(openapi_url=None, redirect_slashes=False, telemetry=_NO_TELEMETRY)
     app.state.components = components
     app.include_router(health.router)
     app.include_router(metrics.router)

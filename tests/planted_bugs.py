@@ -198,7 +198,14 @@ BUGS = (
         "service/outbound/engine.py",
         "self._session._retry_connection = False",
         "self._session._retry_connection = True",
-        ("tests/outbound/test_failures.py", "tests/outbound/test_keep_alive.py"),
+        ("tests/outbound/test_streams.py",),
+    ),
+    Bug(
+        "a kept connection is used whatever was said on it meanwhile",
+        "service/outbound/engine.py",
+        "        on_its_way.leave(connection)\n        transport.write(spelled)\n",
+        "        on_its_way.connected = on_its_way.sent = True\n        transport.write(spelled)\n",
+        ("tests/outbound/test_keep_alive.py", "tests/outbound/test_guard.py"),
     ),
     Bug(
         "a key that nobody knows is let in unasked",

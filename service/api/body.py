@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
@@ -19,9 +20,13 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 PHOTOGPT = "/api/"
+JSON = "photogpt_webhooks.json"
+"""In the scope: the value of a body, if there is one, for who need not parse it once more."""
 MOST_BYTES = 64 * 1024
 MOST_SECONDS = 30.0
 _DEEPEST = 32
+# NUL, and halves of surrogate pairs.
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _DESCRIBING = frozenset({b"content-length", b"content-type", b"content-encoding"})
 _LARGEST_INTEGER = 2**63 - 1  # SQLite's and PostgreSQL's largest
 
@@ -53,7 +58,7 @@ class BodyGuard:
         elif self._forms is not None and scope["path"].startswith(f"{self._forms}/"):
             refusal = _refuse_all_but_forms(headers, body)
         else:
-            refusal = _refuse(headers, body)
+            refusal = _refuse(scope, headers, body)
         if refusal is not None:
             # What is left of the request is not worth reading; the connection ends with the answer.
             refusal.headers["connection"] = "close"
@@ -94,7 +99,7 @@ def _too_large() -> Response:
     return problem(413, "body_too_large", f"A request body has at most {MOST_BYTES} bytes.")
 
 
-def _refuse(headers: dict[bytes, bytes], body: bytes | None) -> Response | None:
+def _refuse(scope: Scope, headers: dict[bytes, bytes], body: bytes | None) -> Response | None:
     if not body:
         return None
     encoding = headers.get(b"content-encoding", b"identity").lower()
@@ -102,7 +107,7 @@ def _refuse(headers: dict[bytes, bytes], body: bytes | None) -> Response | None:
         detail = "Send JSON in UTF-8, uncompressed, with Content-Type: application/json."
         return problem(415, "unsupported_media_type", detail)
     try:
-        strict_json(body)
+        scope[JSON] = strict_json(body)
     except NotStrictJson as reason:
         return problem(400, "malformed_json", f"The body is not valid JSON: {reason}.")
     return None
@@ -185,7 +190,7 @@ def _check(value: Any, depth: int) -> None:
         raise NotStrictJson("it is nested too deeply")
     match value:
         case str():
-            if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+            if _UNSTORABLE.search(value):
                 raise NotStrictJson("a text has a NUL or half a surrogate pair in it")
         case dict():
             for name, member in value.items():

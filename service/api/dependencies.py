@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import Depends, Header, Query, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from service.api.direct import let_in
 from service.components import Components
 from service.domain.errors import InvalidRequest
 from service.domain.ids import looks_like_id
@@ -39,9 +40,7 @@ Parts = Annotated[Components, Depends(_components)]
 
 
 async def _caller(parts: Parts, bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]) -> Caller:
-    caller = parts.tenancy.identify(bearer.credentials if bearer else None)
-    parts.tenancy.pace(caller)
-    return caller
+    return let_in(parts, bearer.credentials if bearer else None)
 
 
 Authenticated = Annotated[Caller, Depends(_caller)]
@@ -65,11 +64,15 @@ async def _listening(parts: Parts, caller: Admitted) -> AsyncIterator[asyncio.Ev
 Listening = Annotated[asyncio.Event, Depends(_listening)]
 
 
-async def idempotency_key_of(
+async def _idempotency_key(
     idempotency_key: Annotated[
         str | None, Header(description="Any text of yours; the same request with it is answered once, for 24 h.")
     ] = None,
 ) -> str | None:
+    return idempotency_key_of(idempotency_key)
+
+
+def idempotency_key_of(idempotency_key: str | None) -> str | None:
     """The Idempotency-Key, bare or as the quoted string of the IETF draft."""
     if idempotency_key is None:
         return None
@@ -81,7 +84,7 @@ async def idempotency_key_of(
     return key
 
 
-IdempotencyKey = Annotated[str | None, Depends(idempotency_key_of)]
+IdempotencyKey = Annotated[str | None, Depends(_idempotency_key)]
 
 
 @dataclass(frozen=True, slots=True)

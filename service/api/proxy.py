@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
-from starlette.responses import JSONResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
 from service.api.body import PHOTOGPT
-from service.api.dependencies import Authenticated, Parts, idempotency_key_of
+from service.api.dependencies import idempotency_key_of
+from service.api.direct import Direct, caller_of, parts_of
 from service.api.passing_on import PassedOn, Witness, begin
 from service.api.problems import problem, upstream_unreachable
 from service.components import Components
@@ -23,16 +24,15 @@ from service.tenancy import Caller
 from service.trainings.request import CallbackRequest, Outcome, OutcomeKind, TrainRequest
 from service.trainings.sightings import MOST_BYTES, MOST_BYTES_OF_LIST, Sighting
 
-router = APIRouter()
-
 _CALLBACK_HEADER = "callback-url"
 _CALLBACK_PARAMETER = "callback_url"
 _HINTS = ("sec-purpose", "purpose", "x-purpose", "x-moz")
 _GUESSES = ("prefetch", "prerender", "preview")
 
 
-@router.api_route(PHOTOGPT + "{path:path}", methods=sorted(EVERY_METHOD), include_in_schema=False)
-async def photogpt(request: Request, parts: Parts, caller: Authenticated) -> Response:
+async def _photogpt(request: Request) -> Response:
+    parts = parts_of(request)
+    caller = caller_of(request, parts)
     raw_path: bytes = request.scope["raw_path"]
     query: bytes = request.scope["query_string"]
     prefix = PHOTOGPT.encode()
@@ -49,6 +49,9 @@ async def photogpt(request: Request, parts: Parts, caller: Authenticated) -> Res
         # Keys are made up faster than PhotoGPT can refuse them. A sidecar lets PhotoGPT itself say so.
         await parts.tenancy.admit(caller)
     return PassedOn(parts.proxy, caller.key, target, _witness(parts, caller, request.method, target.path))
+
+
+photogpt = Direct(PHOTOGPT + "{path:path}", _photogpt, methods=sorted(EVERY_METHOD))
 
 
 def _not_meant(request: Request) -> Response | None:
@@ -76,7 +79,7 @@ async def _train(request: Request, parts: Components, caller: Caller, model_id: 
     clients know it for unclear, and their repeat joins the training.
     """
     parts.lifecycle.refuse_while_draining()
-    key = await idempotency_key_of(request.headers.get("idempotency-key"))
+    key = idempotency_key_of(request.headers.get("idempotency-key"))
     try:
         outcome = await parts.trainings.intake.start(caller, TrainRequest(model_id, _callback(request), {}, key))
     except UpstreamRefused as refused:

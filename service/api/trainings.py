@@ -18,8 +18,10 @@ from service.api.dependencies import (
     IdempotencyKey,
     Paging,
     Parts,
+    idempotency_key_of,
     page_of,
 )
+from service.api.direct import Direct, body_of, caller_of, parts_of
 from service.api.problems import upstream_refusal, upstream_unreachable
 from service.api.responses import problems
 from service.api.schemas import Page, TrainingOut, TrainRequestIn
@@ -52,15 +54,21 @@ _LONGEST_WAIT = 60.0
         others={200: {"model": TrainingOut, "description": "Joined: the model is already being trained."}},
     ),
 )
-async def start_training(
-    body: TrainRequestIn,
-    parts: Parts,
-    caller: Authenticated,
-    key: IdempotencyKey,
-) -> Response:
+async def start_training(body: TrainRequestIn, caller: Authenticated, key: IdempotencyKey) -> None:
+    """Only described here: `start` answers."""
+
+
+async def _start(request: Request) -> Response:
+    parts = parts_of(request)
+    caller = caller_of(request, parts)
+    key = idempotency_key_of(request.headers.get("idempotency-key"))
+    body = body_of(request, TrainRequestIn)
     parts.lifecycle.refuse_while_draining()
-    request = TrainRequest(body.model_id, _callback(body), body.metadata, key, queues=body.on_capacity == "queue")
-    return _answer(await parts.trainings.intake.start(caller, request), parts)
+    asked = TrainRequest(body.model_id, _callback(body), body.metadata, key, queues=body.on_capacity == "queue")
+    return _answer(await parts.trainings.intake.start(caller, asked), parts)
+
+
+start = Direct(router.prefix, _start, methods=["POST"])
 
 
 @router.get(

@@ -20,11 +20,13 @@ from yarl import URL
 from service.domain.addresses import Address
 from service.outbound.guard import Guard, Names, Refused
 from service.outbound.passage import Passage, passage
+from service.outbound.whole import Received, Whole, body_of_answer
 
 # A server closes idle connections when it likes; shorter than the usual 5 s or more is our side of that race.
 KEEP_ALIVE_SECONDS = 4.0
 _LONGEST_LINE = 8190
 _MOST_HEADERS = 100
+_SWITCHED = "the other side switched protocols unasked"
 _UNASKED_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 # aiohttp dials the addresses of a name again without the one that failed first: n of them make n² / 2 connects.
 _MOST_OF_A_FAMILY = 3
@@ -68,13 +70,7 @@ class Engine:
         timeout: aiohttp.ClientTimeout,
     ) -> aiohttp.ClientResponse:
         """Send a request. The answer's body is still to be read, and the answer to be closed. Raises FAILURES."""
-        address = URL(url, encoded=True)
-        on_its_way.tls = address.scheme == "https"
-        on_its_way.by_proxy = self._proxy is not None
-        if self._guard is not None:
-            on_its_way.guard = self._guard
-            read_as = (address.scheme, address.raw_host, address.port)
-            on_its_way.target = self._guard.target(url, read_as=read_as)
+        address = self._address(on_its_way, url)
         session = self._session or self._open()
         token = passage.set(on_its_way)
         try:
@@ -85,11 +81,69 @@ class Engine:
             passage.reset(token)
         if response.status == 101:
             response.close()
-            raise aiohttp.ClientError("the other side switched protocols unasked")
+            raise aiohttp.ClientError(_SWITCHED)
         if response.status == 407 and self._proxy is not None:
             response.close()
             raise aiohttp.ClientHttpProxyError(response.request_info, (), status=407)
         return response
+
+    async def exchange(
+        self, on_its_way: Passage, method: str, url: str, headers: Mapping[str, str], body: bytes, limit: int
+    ) -> Received:
+        """Send a request, and read its answer: at most `limit` bytes of the body. Raises FAILURES."""
+        request = Whole(method, self._address(on_its_way, url), headers, body, proxy=self._proxy)
+        session = self._session or self._open()
+        if session.connector is None:
+            raise aiohttp.ClientConnectionError("closed")
+        token = passage.set(on_its_way)
+        try:
+            connection = await request.connection(session.connector)
+        finally:
+            passage.reset(token)
+        try:
+            return await self._answered(on_its_way, connection, request, limit)
+        finally:
+            connection.close()  # unless it was released
+
+    async def _answered(self, on_its_way: Passage, connection: Connection, request: Whole, limit: int) -> Received:
+        protocol, transport = connection.protocol, connection.transport
+        if protocol is None or transport is None:
+            raise ConnectionResetError("the connection is gone")
+        spelled = request.spelled(last=self._keep_alive is None)
+        protocol.set_response_params(
+            skip_payload=request.method == "HEAD",
+            read_until_eof=True,
+            auto_decompress=False,
+            max_line_size=_LONGEST_LINE,
+            max_field_size=_LONGEST_LINE,
+            max_headers=_MOST_HEADERS,
+        )
+        on_its_way.leave(connection)
+        transport.write(spelled)
+        on_its_way.is_out()
+        head, content = await request.head_of_answer(protocol)
+        if head.code == 101:
+            raise aiohttp.ClientError(_SWITCHED)
+        if head.code == 407 and self._proxy is not None:
+            raise aiohttp.ClientHttpProxyError(request.request_info, (), status=407)
+        try:
+            received, complete = await body_of_answer(content, limit)
+        except aiohttp.ClientError:
+            on_its_way.broken_off()
+            raise
+        if complete and not transport.get_write_buffer_size():
+            connection.release()
+        return Received(head.code, head.raw_headers, received, complete)
+
+    def _address(self, on_its_way: Passage, url: str) -> URL:
+        address = URL(url, encoded=True)
+        on_its_way.tls = address.scheme == "https"
+        on_its_way.by_proxy = self._proxy is not None
+        if self._guard is not None:
+            on_its_way.guard = self._guard
+            read_as = (address.scheme, address.raw_host, address.port)
+            on_its_way.target = self._guard.target(url, read_as=read_as)
+        return address
 
     async def close(self) -> None:
         session, self._session = self._session, None

@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-
-import aiohttp
 
 from service.clock import Clock
 from service.crashpoints import CrashPoint, reached
@@ -24,9 +22,6 @@ from service.outbound.failures import FAILURES, error_class_of
 from service.outbound.guard import Guard, Names
 from service.outbound.lookup import Lookup
 from service.outbound.passage import Passage
-
-# None but the one round everything.
-_NO_TIMEOUT = aiohttp.ClientTimeout(total=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,38 +83,24 @@ class Outbound:
         headers = {"accept-encoding": "identity", **headers}
         try:
             async with asyncio.timeout(self._timeout):
-                response = await self._engine.begin(passage, method, url, headers, body or None, _NO_TIMEOUT)
-                received, complete = await self._read(response, passage, body_limit or self._body_limit)
+                received = await self._engine.exchange(
+                    passage, method, url, headers, body, body_limit or self._body_limit
+                )
         except FAILURES as error:
             # Not `from error`: aiohttp's repeat URL and headers, and with them tokens and keys, in a traceback.
             error_class = error_class_of(error, passage)
             raise NoAnswer(error_class, sent=passage.sent, duration=self._since(started)) from None
         return Answer(
-            status_code=response.status,
-            headers=_headers(response),
-            body=received,
-            complete=complete,
+            status_code=received.status,
+            headers=_headers(received.raw_headers),
+            body=received.body,
+            complete=received.complete,
             duration=self._since(started),
-            raw_headers=response.raw_headers,
+            raw_headers=received.raw_headers,
         )
 
     async def close(self) -> None:
         await self._engine.close()
-
-    async def _read(self, response: aiohttp.ClientResponse, passage: Passage, limit: int) -> tuple[bytes, bool]:
-        """The first bytes of the body, never inflated, and whether that was all."""
-        received = bytearray()
-        try:
-            async for chunk in response.content.iter_any():
-                received += chunk
-                if len(received) > limit:
-                    return bytes(received[:limit]), False
-        except aiohttp.ClientError:
-            passage.broken_off()
-            raise
-        finally:
-            response.close()
-        return bytes(received), True
 
     def _sent(self) -> None:
         if self._crash_when_sent is not None:
@@ -129,9 +110,9 @@ class Outbound:
         return timedelta(seconds=self._clock.monotonic() - started)
 
 
-def _headers(response: aiohttp.ClientResponse) -> dict[str, str]:
+def _headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     headers: dict[str, str] = {}
-    for raw_name, raw_value in response.raw_headers:
+    for raw_name, raw_value in raw:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return headers

@@ -5,16 +5,14 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 
-from sqlmodel import Session, col, func, select, update
+from sqlmodel import col, func, select, update
 
 from service.storage.insert import insert_if_new
 from service.storage.installation import CallCount
+from service.storage.transaction import Repository
 
 
-class CallCounts:
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
+class CallCounts(Repository):
     def add(self, day: dt.date, counts: Mapping[str, int]) -> None:
         """Add to what is counted for that day already. In one order, so that replicas never wait for each other."""
         for kind, count in sorted(counts.items()):
@@ -25,7 +23,7 @@ class CallCounts:
             )
             # Another replica may insert it between the two: then there is something to add to.
             if not self._session.exec(added).rowcount and not insert_if_new(
-                self._session, CallCount(day=day, kind=kind, count=count)
+                self._transaction, CallCount(day=day, kind=kind, count=count)
             ):
                 self._session.exec(added)
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlmodel import Session, col, func, select
+from sqlmodel import col, func, select
 
 from service.domain.training import ACTIVE
 from service.storage.tables import Delivery, Training, WebhookEndpoint
+from service.storage.transaction import Repository
 
 
 @dataclass(slots=True)
@@ -27,10 +28,7 @@ class Count:
     later: int = 0
 
 
-class Census:
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
+class Census(Repository):
     def count(self, now: datetime) -> Count:
         *by_status, overdue, suspended = self._session.exec(_TRAININGS).one()
         found = Count(dict(zip(ACTIVE, by_status, strict=True)), overdue, suspended)

@@ -1,8 +1,7 @@
 """Leasing due rows, by two statements that are right on SQLite and on PostgreSQL: choose and lock, then lease.
 
 SQLAlchemy leaves FOR UPDATE SKIP LOCKED out for SQLite, where the transaction has the write lock anyway. Between the
-two the caller may leave rows out, which stay due. Both statements of a table are made once: making one takes longer
-than running it.
+two the caller may leave rows out, which stay due.
 """
 
 from __future__ import annotations
@@ -12,10 +11,11 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, bindparam
-from sqlmodel import Session, col, select, update
+from sqlalchemy import ColumnElement, bindparam, select, update
 
+from service.storage.statement import Statement, frozen, listed, rows_of, table_of, unlisted
 from service.storage.tables import Delivery, Training
+from service.storage.transaction import Transaction
 
 Claimable = TypeVar("Claimable", Training, Delivery)
 
@@ -27,43 +27,41 @@ class Claim(Generic[Claimable]):
 
     def __init__(
         self,
-        table: type[Claimable],
+        model: type[Claimable],
         *only: ColumnElement[bool],
-        chosen_by: Sequence[Any],
+        chosen_by: Sequence[str],
         changes: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
-        self._due = (
-            select(table.id, *chosen_by)
+        table = table_of(model)
+        self._due: Statement[Any] = Statement(
+            select(table.c.id, *(table.c[name] for name in chosen_by))
             .where(
-                col(table.due_at) <= bindparam("now"),
+                table.c.due_at <= bindparam("now"),
                 # A forward jump of the clock ends every lease at once, also those of work that is under way here.
-                col(table.id).not_in(bindparam("busy", expanding=True)),
+                unlisted(table.c.id, "busy"),
                 *only,
             )
-            .order_by(col(table.due_at))
+            .order_by(table.c.due_at)
             .limit(bindparam("limit"))
             .with_for_update(skip_locked=True)
         )
-        self._lease: Any = (
+        self._lease: Statement[Claimable] = Statement(
             update(table)
-            .where(col(table.id).in_(bindparam("ids", expanding=True)))
-            .values(due_at=bindparam("until"), fence=col(table.fence) + 1, **changes)
-            .returning(table)
-            # Nothing of these rows is in the session yet, so there is nothing to bring up to date.
-            .execution_options(synchronize_session=False)
+            .where(listed(table.c.id, "ids"))
+            .values(due_at=bindparam("until", type_=table.c.due_at.type), fence=table.c.fence + 1, **changes)
+            .returning(*table.columns),
+            rows_of(frozen(model)),
         )
 
     def due(
-        self, session: Session, *, now: datetime, limit: int, busy: Collection[str], **parameters: Any
+        self, transaction: Transaction, *, now: datetime, limit: int, busy: Collection[str], **parameters: Any
     ) -> Sequence[Any]:
         """`(id, *chosen_by)` of the `limit` rows that have been due longest at `now` and are not `busy`, locked."""
-        asked = {"now": now, "limit": limit, "busy": list(busy), **parameters}
-        rows: Sequence[Any] = session.exec(self._due, params=asked).all()
-        return rows
+        return transaction.all(self._due, now=now, limit=limit, busy=busy, **parameters)
 
-    def lease(self, session: Session, ids: Sequence[str], *, until: datetime) -> Sequence[Claimable]:
+    def lease(self, transaction: Transaction, ids: Sequence[str], *, until: datetime) -> Sequence[Claimable]:
         """The rows of these ids, leased until then under a new fence."""
-        return session.scalars(self._lease, {"ids": ids, "until": until}).all()
+        return transaction.all(self._lease, ids=ids, until=until)
 
 
 def within_room(due: Sequence[tuple[str, str]], rooms: dict[str, int], others: int | None) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +14,9 @@ from sqlmodel import Field
 FAILING = "deliveries.status = 'dead' OR (deliveries.status = 'pending' AND deliveries.attempts_made > 0)"
 
 
+_WITHOUT_ZONE = len("2026-11-23 10:44:15.000000")
+
+
 class UtcDateTime(TypeDecorator[datetime]):
     """Aware in, aware out, UTC inside. SQLite would give back naive times, and compare local ones wrongly."""
 
@@ -20,18 +24,35 @@ class UtcDateTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        del dialect
         if value is None:
             return None
         if value.tzinfo is None:
             raise ValueError("a stored time must carry its zone")
-        utc = value.astimezone(UTC)
-        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+        return value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         del dialect
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        return None if value is None else value.astimezone(UTC)
+
+    def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any] | None:
+        # The same words as SQLAlchemy's, which takes three times as long for them; and every row has several.
+        return _as_text if dialect.name == "sqlite" else super().bind_processor(dialect)
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
+        return _of_text if dialect.name == "sqlite" else super().result_processor(dialect, coltype)
+
+
+def _as_text(value: datetime | None) -> str | None:
+    if value is None:
+        return None
+    if value.tzinfo is None:
+        raise ValueError("a stored time must carry its zone")
+    return value.astimezone(UTC).isoformat(" ", "microseconds")[:_WITHOUT_ZONE]
+
+
+def _of_text(value: str | None) -> datetime | None:
+    return None if value is None else datetime.fromisoformat(f"{value}+00:00")
 
 
 def optional_time() -> Any:
@@ -40,5 +61,8 @@ def optional_time() -> Any:
 
 
 def partial_index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
-    """An index over the rows that `where` is true of, on both databases."""
-    return Index(name, *columns, unique=unique, sqlite_where=text(where), postgresql_where=text(where))
+    """An index over the rows that `where` is true of, on both databases.
+
+    PostgreSQL hears it from the migrations alone: to say it here, too, would load a dialect that SQLite does not need.
+    """
+    return Index(name, *columns, unique=unique, sqlite_where=text(where))

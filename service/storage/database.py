@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from sqlalchemy import Connection, text
 from sqlmodel import Session, col, func, select, update
@@ -29,50 +29,77 @@ from service.storage.installation import Heartbeat
 from service.storage.keysets import Keysets
 from service.storage.outbox import News, Outbox
 from service.storage.overview import Overview
-from service.storage.postgres import Postgres
 from service.storage.queues import Queues
-from service.storage.replicas import Replicas
 from service.storage.sightings import Sightings
 from service.storage.sqlite import Sqlite
 from service.storage.sweeps import Sweeps
 from service.storage.tenants import Tenants
 from service.storage.trainings import Trainings
+from service.storage.transaction import Transaction
 from service.storage.unavailable import blaming_the_database
 from service.telemetry.metrics import Metrics
 
+if TYPE_CHECKING:
+    from service.storage.replicas import Replicas
+
 T = TypeVar("T")
+R = TypeVar("R")
 
 _NO_NEWS, _NO_FACTS = News(), Facts()
 # Seconds between two tries to record something.
 _SETTLE_PAUSE = 1.0
 
 
+class Part(Generic[R]):
+    """A repository, made when it is first asked for: most transactions need two of them."""
+
+    def __init__(self, make: Callable[[UnitOfWork], R]) -> None:
+        self._make = make
+
+    def __set_name__(self, owner: type[UnitOfWork], name: str) -> None:
+        self._name = name
+
+    def __get__(self, unit: UnitOfWork, owner: type[UnitOfWork]) -> R:
+        part = unit.__dict__[self._name] = self._make(unit)  # and this is not asked again
+        return part
+
+
 class UnitOfWork:
     """What one transaction can do. Nothing in here commits."""
 
-    def __init__(self, session: Session) -> None:
+    transaction: Transaction
+    news: News
+    facts: Facts
+
+    trainings = Part(lambda unit: Trainings(unit.transaction, unit.facts))
+    sweeps = Part(lambda unit: Sweeps(unit.transaction))
+    sightings = Part(lambda unit: Sightings(unit.transaction, unit.trainings))
+    outbox = Part(lambda unit: Outbox(unit.transaction, unit.news, unit.facts))
+    deliveries = Part(lambda unit: Deliveries(unit.transaction, unit.news, unit.facts))
+    events = Part(lambda unit: Events(unit.transaction))
+    endpoints = Part(lambda unit: Endpoints(unit.transaction))
+    history = Part(lambda unit: History(unit.transaction))
+    tenants = Part(lambda unit: Tenants(unit.transaction))
+    queues = Part(lambda unit: Queues(unit.transaction))
+    keysets = Part(lambda unit: Keysets(unit.transaction))
+    idempotency = Part(lambda unit: Idempotency(unit.transaction))
+    call_counts = Part(lambda unit: CallCounts(unit.transaction))
+    census = Part(lambda unit: Census(unit.transaction))
+    overview = Part(lambda unit: Overview(unit.transaction))
+
+    def __init__(self, transaction: Transaction) -> None:
+        self.transaction = transaction
         self.news = News()
         self.facts = Facts()
-        self.trainings = Trainings(session, self.facts)
-        self.sweeps = Sweeps(session)
-        self.sightings = Sightings(session, self.trainings)
-        self.outbox = Outbox(session, self.news, self.facts)
-        self.deliveries = Deliveries(session, self.news, self.facts)
-        self.events = Events(session)
-        self.endpoints = Endpoints(session)
-        self.history = History(session)
-        self.tenants = Tenants(session)
-        self.queues = Queues(session)
-        self.keysets = Keysets(session)
-        self.idempotency = Idempotency(session)
-        self.call_counts = CallCounts(session)
-        self.census = Census(session)
-        self.overview = Overview(session)
-        self.session = session
+
+    @property
+    def session(self) -> Session:
+        """For what no repository does."""
+        return self.transaction.session
 
     def alone_at(self, chore: str) -> bool:
         """Whether no other replica is at this chore; then none can begin it before this transaction ends."""
-        if self.session.get_bind().dialect.name == "sqlite":
+        if self.transaction.is_sqlite:
             return True
         return bool(self.session.exec(select(func.pg_try_advisory_xact_lock(func.hashtext(chore)))).one())
 
@@ -84,7 +111,7 @@ class UnitOfWork:
         """Write the heartbeat; the first of all inserts it, and yields to another replica that was first."""
         written = self.session.exec(update(Heartbeat).where(col(Heartbeat.id) == 1).values(at=now))
         if written.rowcount == 0:
-            insert_if_new(self.session, Heartbeat(id=1, at=now))
+            insert_if_new(self.transaction, Heartbeat(id=1, at=now))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,15 +150,22 @@ class Database:
     def __init__(self, where: str | Runner, *, metrics: Metrics | None = None, clock: Clock | None = None) -> None:
         self._metrics = metrics or Metrics()
         self._clock = clock or SystemClock()
+        self._on_news: list[Callable[[News], None]] = []
+        self._on_facts: list[Callable[[Facts], None]] = []
+        self._others: Replicas | None = None
+        self._replicas: Replicas | None = None
         if not isinstance(where, str):
             self._runner: Runner = where
         elif where.startswith("sqlite"):
             self._runner = Sqlite(where, self._metrics.committed)
         else:
-            self._runner = Postgres(where, self._metrics.committed)
-        self._on_news: list[Callable[[News], None]] = []
-        self._on_facts: list[Callable[[Facts], None]] = []
-        self._replicas: Replicas | None = None
+            # asyncpg and SQLAlchemy's half of it are 6 MB that a sidecar on SQLite does without.
+            from service.storage.postgres import Postgres  # noqa: PLC0415
+            from service.storage.replicas import Replicas  # noqa: PLC0415
+
+            postgres = Postgres(where, self._metrics.committed)
+            self._runner = postgres
+            self._others = Replicas(postgres.connect, self._spread, SystemClock())
 
     def on_news(self, listener: Callable[[News], None]) -> None:
         """Call `listener` after each commit that put something into the outbox."""
@@ -143,8 +177,8 @@ class Database:
 
     def share_news(self) -> None:
         """From now on tell other replicas of such commits, and let the listeners hear of theirs."""
-        if isinstance(self._runner, Postgres):
-            self._replicas = Replicas(self._runner.connect, self._spread, SystemClock())
+        if self._others is not None:
+            self._replicas = self._others
             self._replicas.start()
 
     async def transaction(self, work: Work[T], *, of: str | None = None) -> T:
@@ -227,13 +261,9 @@ class Database:
 
 def _commit(connection: Connection, work: Work[T]) -> tuple[T, News, Facts]:
     # The commit, and on SQLite the savepoint, are the runner's.
-    with Session(
-        bind=connection, expire_on_commit=False, autoflush=False, join_transaction_mode="rollback_only"
-    ) as session:
-        unit = UnitOfWork(session)
-        result = work(unit)
-        session.commit()
-        return result, unit.news, unit.facts
+    with Transaction(connection) as transaction:
+        unit = UnitOfWork(transaction)
+        return work(unit), unit.news, unit.facts
 
 
 def _time(connection: Connection, clock: Clock) -> Told | None:
@@ -246,5 +276,5 @@ def _time(connection: Connection, clock: Clock) -> Told | None:
 
 
 def _look(connection: Connection, work: Work[T]) -> T:
-    with Session(bind=connection, expire_on_commit=False, autoflush=False) as session:
-        return work(UnitOfWork(session))
+    with Transaction(connection, shared=False) as transaction:
+        return work(UnitOfWork(transaction))

@@ -11,13 +11,14 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Exists, exists
-from sqlmodel import Session, col, func, select, update
+from sqlmodel import col, func, select, update
 
 from service.domain import ids
 from service.domain.delivery import KEPT_WAITING, DeliveryStatus
 from service.domain.facts import Fact, Facts
 from service.storage.outbox import WITHOUT_OUTCOME, News
 from service.storage.tables import Attempt, Callback, Delivery, WebhookEndpoint
+from service.storage.transaction import Repository, Transaction
 from service.storage.unindexed import unindexed
 
 
@@ -32,9 +33,9 @@ class DeliveryFilter:
     until: datetime | None = None
 
 
-class Deliveries:
-    def __init__(self, session: Session, news: News, facts: Facts) -> None:
-        self._session = session
+class Deliveries(Repository):
+    def __init__(self, transaction: Transaction, news: News, facts: Facts) -> None:
+        super().__init__(transaction)
         self._news = news
         self._facts = facts
 

@@ -8,8 +8,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
+from typing import NamedTuple
 
-from service.storage.tables import Attempt, Callback, Delivery, Tenant, WebhookEndpoint
+from sqlalchemy import func, select
+
+from service.storage.statement import Statement, listed, table_of
+from service.storage.tables import Callback, Delivery, Event, Tenant, Training, WebhookEndpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,42 +114,87 @@ class SendLimits:
         return math.inf if self.per_tenant is None else self.tenants.get(tenant_id, self.per_tenant)
 
 
-def due_delivery(
-    row: Delivery,
-    attempt: Attempt,
-    body: bytes,
-    tenant: Tenant,
-    to: Callback | WebhookEndpoint,
-    now: datetime,
-    traceparent: str | None = None,
-) -> DueDelivery:
+class Content(NamedTuple):
+    """What belongs to a claimed delivery: the body of its event; what its tenant, and what its target signs with, each
+    with its previous secret and until when that one signs, too; and where it goes.
+    """
+
+    delivery_id: str
+    body: bytes
+    traceparent: str | None
+    tenant_secret: bytes
+    previous_tenant_secret: bytes | None
+    previous_tenant_secret_until: datetime | None
+    url: str
+    secret: bytes | None
+    previous_secret: bytes | None
+    previous_secret_until: datetime | None
+    headers: bytes | None
+    retry_schedule: list[float] | None
+
+
+def due_delivery(row: Delivery, attempt_id: str, content: Content, now: datetime) -> DueDelivery:
     """What a worker gets of a claimed row and what belongs to it."""
-    schedule = None
-    if isinstance(to, WebhookEndpoint):
-        secrets = current_secrets(to.sealed_secret, to.sealed_previous_secret, to.previous_secret_until, now)
-        schedule = None if to.retry_schedule is None else tuple(to.retry_schedule)
-    else:
-        secrets = () if to.sealed_secret is None else (to.sealed_secret,)
+    secrets = (
+        ()
+        if content.secret is None
+        else current_secrets(content.secret, content.previous_secret, content.previous_secret_until, now)
+    )
     return DueDelivery(
         id=row.id,
         fence=row.fence,
-        attempt_id=attempt.id,
+        attempt_id=attempt_id,
         attempts_made=row.attempts_made,
         is_retry=row.attempts_started > 1,
         event_id=row.event_id,
         training_id=row.training_id,
         tenant_id=row.tenant_id,
         host=row.host,
-        body=body,
-        target=Target(to.id, to.url, secrets, to.sealed_headers, isinstance(to, WebhookEndpoint)),
-        sealed_tenant_secrets=current_secrets(
-            tenant.sealed_signing_secret, tenant.sealed_previous_secret, tenant.previous_secret_until, now
+        body=content.body,
+        target=Target(
+            row.callback_id or row.endpoint_id or "",
+            content.url,
+            secrets,
+            content.headers,
+            is_endpoint=row.endpoint_id is not None,
         ),
-        schedule=schedule,
-        traceparent=traceparent,
+        sealed_tenant_secrets=current_secrets(
+            content.tenant_secret, content.previous_tenant_secret, content.previous_tenant_secret_until, now
+        ),
+        schedule=None if content.retry_schedule is None else tuple(content.retry_schedule),
+        traceparent=content.traceparent,
     )
 
 
 def current_secrets(secret: bytes, previous: bytes | None, until: datetime | None, now: datetime) -> tuple[bytes, ...]:
     """What signs at `now`: the secret, and while it is being rotated the previous one after it."""
     return (secret, previous) if previous is not None and until is not None and now < until else (secret,)
+
+
+_DELIVERIES, _EVENTS, _TENANTS = table_of(Delivery), table_of(Event), table_of(Tenant)
+_TRAININGS, _CALLBACKS, _ENDPOINTS = table_of(Training), table_of(Callback), table_of(WebhookEndpoint)
+# Of the deliveries in the list `deliveries`.
+CONTENTS = Statement(
+    select(
+        _DELIVERIES.c.id,
+        _EVENTS.c.body,
+        _TRAININGS.c.traceparent,
+        _TENANTS.c.sealed_signing_secret,
+        _TENANTS.c.sealed_previous_secret,
+        _TENANTS.c.previous_secret_until,
+        func.coalesce(_CALLBACKS.c.url, _ENDPOINTS.c.url),
+        func.coalesce(_CALLBACKS.c.sealed_secret, _ENDPOINTS.c.sealed_secret),
+        _ENDPOINTS.c.sealed_previous_secret,
+        _ENDPOINTS.c.previous_secret_until,
+        func.coalesce(_CALLBACKS.c.sealed_headers, _ENDPOINTS.c.sealed_headers),
+        _ENDPOINTS.c.retry_schedule,
+    )
+    .select_from(_DELIVERIES)
+    .join(_EVENTS, _EVENTS.c.id == _DELIVERIES.c.event_id)
+    .join(_TENANTS, _TENANTS.c.id == _DELIVERIES.c.tenant_id)
+    .outerjoin(_TRAININGS, _TRAININGS.c.id == _DELIVERIES.c.training_id)
+    .outerjoin(_CALLBACKS, _CALLBACKS.c.id == _DELIVERIES.c.callback_id)
+    .outerjoin(_ENDPOINTS, _ENDPOINTS.c.id == _DELIVERIES.c.endpoint_id)
+    .where(listed(_DELIVERIES.c.id, "deliveries")),
+    Content._make,
+)

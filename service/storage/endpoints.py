@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlmodel import Session, col, func, select, update
+from sqlmodel import col, func, select, update
 
 from service.storage import prepared
 from service.storage.tables import Recovery, WebhookEndpoint
+from service.storage.transaction import Repository
 
 
-class Endpoints:
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
+class Endpoints(Repository):
     def add(self, endpoint: WebhookEndpoint) -> None:
         self._session.add(endpoint)
         self._session.flush()
@@ -46,7 +44,7 @@ class Endpoints:
         """All of a tenant, for an event that goes to them: none is paused, disabled or deleted before the commit, so
         that what is done to its deliveries then is done to that event's, too.
         """
-        return self._session.exec(prepared.HELD_ENDPOINTS, params={"tenant_id": tenant_id}).all()
+        return self._transaction.all(prepared.HELD_ENDPOINTS, tenant_id=tenant_id)
 
     def count(self, tenant_id: str) -> int:
         query = select(func.count()).where(

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from sqlmodel import Session, col, select
+from sqlmodel import col, select
 
 from service.storage.tables import Event, Tenant
+from service.storage.transaction import Repository
 
 
-class Events:
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
+class Events(Repository):
     def get(self, tenant_id: str, event_id: str) -> Event | None:
         event = self._session.get(Event, event_id)
         return event if event and event.tenant_id == tenant_id else None

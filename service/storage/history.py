@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, exists
-from sqlmodel import Session, SQLModel, col, delete, select
+from sqlmodel import SQLModel, col, delete, select
 
 from service.domain.delivery import DeliveryStatus
 from service.domain.training import Status
@@ -20,15 +20,13 @@ from service.storage.tables import (
     Training,
     WebhookEndpoint,
 )
+from service.storage.transaction import Repository
 
 # So many of those that ended last are looked at for such that became ready, so that the look is always a short one.
 _LOOKED_AT = 1000
 
 
-class History:
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
+class History(Repository):
     def durations(self, *, limit: int) -> list[timedelta]:
         """How long the last trainings that became ready took, from the trigger to the reading that saw it."""
         ended = select(Training.status, col(Training.triggered_at), col(Training.finished_at))

@@ -5,16 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlmodel import Session, col, delete, update
+from sqlmodel import col, delete, update
 
 from service.storage.insert import insert_if_new
 from service.storage.tables import IdempotencyKey
+from service.storage.transaction import Repository
 
 
-class Idempotency:
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
+class Idempotency(Repository):
     def get(self, tenant_id: str, key: str, *, not_before: datetime) -> IdempotencyKey | None:
         """The record of `key`, unless it is older than `not_before`."""
         found = self._session.get(IdempotencyKey, (tenant_id, key))
@@ -29,7 +27,7 @@ class Idempotency:
         )
         while True:
             self._session.exec(outlived)
-            if insert_if_new(self._session, record):
+            if insert_if_new(self._transaction, record):
                 return None
             holder = self._session.get(IdempotencyKey, (record.tenant_id, record.key))
             # Another replica may have given the key back since it was in our way: then it can be had.

@@ -1,24 +1,30 @@
-"""Insert that yields to a unique index: right when two requests, or two replicas, store the same thing at once."""
+"""Inserts of rows, whether frozen or not, in the driver's words."""
 
 from __future__ import annotations
 
-from sqlalchemy.exc import IntegrityError
-from sqlmodel import Session, SQLModel
+from functools import cache
+from typing import Any
+
+from sqlmodel import SQLModel
+
+from service.storage.statement import Insert
+from service.storage.transaction import Transaction
 
 
-def insert_if_new(session: Session, row: SQLModel) -> bool:
-    """Insert `row`; False, and nothing changed, when a unique index says that it is already there."""
-    try:
-        with session.begin_nested():
-            session.add(row)
-    except IntegrityError as error:
-        if not _is_duplicate(error):
-            raise  # a foreign key or a missing value: a defect of ours, and the row is not there
-        return False
-    return True
+def insert_new(transaction: Transaction, row: SQLModel, **others: Any) -> None:
+    """Insert `row`, which nobody can have inserted before, with `others` in place of some of its values."""
+    statement = _into(str(row.__tablename__), yields=False)
+    transaction.run_given(statement, statement.values(row, **others))
 
 
-def _is_duplicate(error: IntegrityError) -> bool:
-    """As PostgreSQL (unique_violation) and SQLite name it."""
-    named = {getattr(error.orig, "sqlstate", None), getattr(error.orig, "sqlite_errorname", None)}
-    return bool(named & {"23505", "SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"})
+def insert_if_new(transaction: Transaction, row: SQLModel) -> bool:
+    """Insert `row`; False, and nothing changed, when a unique index says that it is already there: right when two
+    requests, or two replicas, store the same thing at once.
+    """
+    statement = _into(str(row.__tablename__), yields=True)
+    return transaction.run_given(statement, statement.values(row)) > 0
+
+
+@cache
+def _into(table: str, *, yields: bool) -> Insert:
+    return Insert(SQLModel.metadata.tables[table], yields=yields)

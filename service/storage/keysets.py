@@ -5,18 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 
 from sqlalchemy import inspect
-from sqlmodel import Session, col, select, update
+from sqlmodel import col, select, update
 
 from service.storage.insert import insert_if_new
 from service.storage.installation import Keyset
+from service.storage.transaction import Repository
 
 _ONLY = 1
 
 
-class Keysets:
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
+class Keysets(Repository):
     def sealed(self) -> bytes | None:
         return self._session.exec(select(Keyset.sealed).where(col(Keyset.id) == _ONLY)).one_or_none()
 
@@ -27,7 +25,7 @@ class Keysets:
 
     def keep_first(self, sealed: bytes, now: datetime) -> bytes:
         """Keep this one unless another replica was first; the one that is kept."""
-        insert_if_new(self._session, Keyset(id=_ONLY, sealed=sealed, created_at=now, sealed_at=now))
+        insert_if_new(self._transaction, Keyset(id=_ONLY, sealed=sealed, created_at=now, sealed_at=now))
         kept = self.sealed()
         if kept is None:
             raise LookupError("keyset")

@@ -163,7 +163,7 @@ class Mover:
             # One that a dead try left before it had marked its source.
             unit.session.exec(delete(Move).where(col(Move.batches) == 0, col(Move.state) == MoveState.ARRIVING))
             row = Move(id=ONLY, name=name, state=MoveState.ARRIVING, other=source_at, began_at=now)
-            return insert_if_new(unit.session, row)
+            return insert_if_new(unit.transaction, row)
 
         def mark_source(unit: UnitOfWork) -> None:
             unit.session.add(Move(id=ONLY, name=name, state=MoveState.LEAVING, other=target_at, began_at=now))

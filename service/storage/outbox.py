@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy import Boolean, Exists, and_, bindparam, exists, or_
-from sqlalchemy.orm import aliased
-from sqlmodel import Session, col, func, select, update
+from sqlmodel import col, func, select, update
 
 from service.crashpoints import CrashPoint, reached
 from service.domain import ids
@@ -23,8 +22,12 @@ from service.domain.endpoint import EndpointStatus
 from service.domain.facts import DELIVERED, Fact, Facts
 from service.storage import prepared
 from service.storage.claim import Claim
-from service.storage.due_delivery import DueDelivery, SendLimits, due_delivery
-from service.storage.tables import Attempt, Callback, Delivery, Event, Tenant, Training, WebhookEndpoint
+from service.storage.due_delivery import CONTENTS, DueDelivery, SendLimits, due_delivery
+from service.storage.insert import insert_new
+from service.storage.rows import AttemptRow, DeliveryRow
+from service.storage.statement import Change, listed, unlisted, values
+from service.storage.tables import Attempt, Callback, Delivery, Event, WebhookEndpoint
+from service.storage.transaction import Repository, Transaction
 
 
 @dataclass(slots=True)
@@ -49,9 +52,9 @@ _NO_LIMITS = SendLimits()
 WITHOUT_OUTCOME = and_(col(Attempt.duration_ms).is_(None), col(Attempt.error_class).is_(None))
 
 
-class Outbox:
-    def __init__(self, session: Session, news: News, facts: Facts) -> None:
-        self._session = session
+class Outbox(Repository):
+    def __init__(self, transaction: Transaction, news: News, facts: Facts) -> None:
+        super().__init__(transaction)
         self._news = news
         self._facts = facts
 
@@ -64,16 +67,12 @@ class Outbox:
         now: datetime,
         rng: random.Random,
     ) -> None:
-        """Store `event` as its tenant's next, and a delivery for each target that hears of its type.
-
-        One to a paused webhook endpoint waits for that one's return; the others are due at once.
+        """Store `event`, whose position is given here, as its tenant's next, and a delivery for each target that hears
+        of its type. One to a paused webhook endpoint waits for that one's return; the others are due at once.
         """
-        event.position = self._next_position(event.tenant_id)
-        self._session.add(event)
+        insert_new(self._transaction, event, position=self._next_position(event.tenant_id))
         self._news.tenants.add(event.tenant_id)
         self._facts.note(Fact.EVENT, event.type)
-        # Deliveries refer to the event by its id alone, so the order of the inserts is ours to keep.
-        self._session.flush()
         for callback in callbacks:
             if callback.ended_at is None and event.type in callback.events:
                 self._send(event, callback.url, now, rng, callback_id=callback.id)
@@ -81,7 +80,6 @@ class Outbox:
             if endpoint.status != EndpointStatus.DISABLED and event.type in endpoint.events:
                 paused = endpoint.status == EndpointStatus.PAUSED
                 self._send(event, endpoint.url, now, rng, endpoint_id=endpoint.id, held=paused)
-        self._session.flush()
 
     def claim_due(
         self, *, now: datetime, lease_for: timedelta, limit: int, rng: random.Random, limits: SendLimits = _NO_LIMITS
@@ -90,7 +88,7 @@ class Outbox:
         earlier one of its training.
         """
         due = _CLAIM.due(
-            self._session,
+            self._transaction,
             now=now,
             limit=limit,
             busy=limits.busy,
@@ -101,33 +99,28 @@ class Outbox:
         chosen = limits.fitting(due)
         if not chosen:
             return []
-        claimed = _CLAIM.lease(self._session, chosen, until=now + lease_for)
+        claimed = _CLAIM.lease(self._transaction, chosen, until=now + lease_for)
         self._close_interrupted([row.id for row in claimed])
         self._facts.waited_for += [now - row.created_at for row in claimed if row.attempts_started == 1]
         attempts = {row.id: _started(row, now, rng) for row in claimed}
-        self._session.add_all(attempts.values())
-        query = (
-            select(Delivery, Event.body, Training.traceparent, Tenant, Callback, WebhookEndpoint)  # type: ignore[call-overload]  # typed up to four
-            .join(Event, col(Event.id) == Delivery.event_id)
-            .join(Tenant, col(Tenant.id) == Delivery.tenant_id)
-            .outerjoin(Training, col(Training.id) == Delivery.training_id)
-            .outerjoin(Callback, col(Callback.id) == Delivery.callback_id)
-            .outerjoin(WebhookEndpoint, col(WebhookEndpoint.id) == Delivery.endpoint_id)
-            .where(col(Delivery.id).in_([row.id for row in claimed]))
-        )
+        for attempt in attempts.values():
+            insert_new(self._transaction, attempt)
+        contents = self._transaction.all(CONTENTS, deliveries=chosen)
+        rows = {row.id: row for row in claimed}
         return [
-            due_delivery(row, attempts[row.id], body, tenant, callback or endpoint, now, traceparent)
-            for row, body, traceparent, tenant, callback, endpoint in self._session.exec(query)
+            due_delivery(rows[content.delivery_id], attempts[content.delivery_id].id, content, now)
+            for content in contents
         ]
 
     def record(self, due: DueDelivery, outcome: AttemptOutcome, decision: Decision, *, now: datetime) -> bool:
         """Store what came of the attempt. False, and only the attempt is kept, when the lease was lost meanwhile."""
         pending = decision.status is DeliveryStatus.PENDING
         # The delivery first, as a claim does that takes it over at this moment.
-        saved = self._session.exec(
+        saved = self._transaction.run(
             prepared.RECORD_DELIVERY,
-            params={"delivery_id": due.id, "held": due.fence}
-            | prepared.values(
+            delivery_id=due.id,
+            held=due.fence,
+            **values(
                 status=decision.status,
                 attempts_made=due.attempts_made + 1,
                 due_at=now + decision.retry_in if decision.retry_in is not None else None,
@@ -135,10 +128,10 @@ class Outbox:
                 fence=due.fence + 1,  # one claim, one outcome
             ),
         )
-        self._session.exec(
+        self._transaction.run(
             prepared.END_ATTEMPT,
-            params={"attempt_id": due.attempt_id}
-            | prepared.values(
+            attempt_id=due.attempt_id,
+            **values(
                 duration_ms=round(outcome.duration / timedelta(milliseconds=1)),
                 status_code=outcome.status_code,
                 error_class=outcome.error_class,
@@ -147,12 +140,12 @@ class Outbox:
         )
         self._facts.note(Fact.ATTEMPT, outcome.error_class or DELIVERED)
         self._facts.attempted_for.append(outcome.duration)
-        if not saved.rowcount:
+        if not saved:
             self._facts.note(Fact.ATTEMPT_OUTDATED)
         elif not pending:
             self._facts.note(Fact.DELIVERY_ENDED, decision.status)
             self._news.to_send = True  # the next event of this training may go now
-        return bool(saved.rowcount)
+        return bool(saved)
 
     def oldest_due(self) -> datetime | None:
         """When the delivery that waits longest became due, or the next one will."""
@@ -188,8 +181,7 @@ class Outbox:
 
     def note_on_callback(self, callback_id: str, problem: str | None, *, ended_at: datetime | None) -> None:
         """Note the last problem, or that there is none; and its end, with which what waits for it ends too."""
-        noted = {"callback_id": callback_id, **prepared.values(last_problem=problem)}
-        self._session.exec(prepared.NOTE_ON_CALLBACK, params=noted)
+        self._transaction.run(prepared.NOTE_ON_CALLBACK, callback_id=callback_id, **values(last_problem=problem))
         if ended_at is not None:
             self._session.exec(update(Callback).where(col(Callback.id) == callback_id).values(ended_at=ended_at))
             training = select(Callback.training_id).where(col(Callback.id) == callback_id).scalar_subquery()
@@ -208,7 +200,8 @@ class Outbox:
         """Whoever takes a number keeps the tenant's row until the commit: numbers are committed in their order, and a
         reader who has seen one has seen all before it.
         """
-        return int(self._session.scalars(prepared.NEXT_POSITION, {"tenant_id": tenant_id}).one())
+        [position] = self._transaction.one(prepared.NEXT_POSITION, tenant_id=tenant_id)
+        return int(position)
 
     def _send(
         self,
@@ -221,8 +214,9 @@ class Outbox:
         endpoint_id: str | None = None,
         held: bool = False,
     ) -> None:
-        self._session.add(
-            Delivery(
+        insert_new(
+            self._transaction,
+            DeliveryRow(
                 id=ids.new_id(ids.DELIVERY, now, rng),
                 tenant_id=event.tenant_id,
                 event_id=event.id,
@@ -236,7 +230,7 @@ class Outbox:
                 created_at=now,
                 due_at=None if held else now,
                 give_up_at=now + KEPT_WAITING,
-            )
+            ),
         )
         self._news.to_send = self._news.to_send or not held
         self._facts.note(Fact.DELIVERY_MADE)
@@ -244,43 +238,55 @@ class Outbox:
 
     def _close_interrupted(self, delivery_ids: Sequence[str]) -> None:
         """Attempts that a dead worker left open; the retry that follows may be a duplicate for the receiver."""
-        open_ones = update(Attempt).where(col(Attempt.delivery_id).in_(delivery_ids), WITHOUT_OUTCOME)
-        closed = self._session.exec(open_ones.values(error_class=ErrorClass.INTERRUPTED)).rowcount
+        closed = self._transaction.run(_CLOSE_INTERRUPTED, deliveries=delivery_ids)
         if closed:
             self._facts.note(Fact.TAKEN_OVER, times=closed)
 
 
+_DELIVERIES, _ATTEMPTS, _ENDPOINTS = prepared.DELIVERIES, prepared.ATTEMPTS, prepared.ENDPOINTS
+
+
 def _earlier_pending() -> Exists:
     """An earlier event of the same training is still to be delivered to the same target: its events go in order."""
-    earlier = aliased(Delivery)
+    earlier = _DELIVERIES.alias()
     return exists().where(
-        col(earlier.training_id) == Delivery.training_id,
-        col(earlier.sequence) < Delivery.sequence,
-        col(earlier.status) == DeliveryStatus.PENDING,
-        or_(col(earlier.callback_id) == Delivery.callback_id, col(earlier.endpoint_id) == Delivery.endpoint_id),
+        earlier.c.training_id == _DELIVERIES.c.training_id,
+        earlier.c.sequence < _DELIVERIES.c.sequence,
+        earlier.c.status == DeliveryStatus.PENDING,
+        or_(
+            earlier.c.callback_id == _DELIVERIES.c.callback_id,
+            earlier.c.endpoint_id == _DELIVERIES.c.endpoint_id,
+        ),
     )
 
 
 def _to_an_inactive_endpoint() -> Exists:
     """An attempt was under way when its endpoint was paused, and its worker died: it waits with the others."""
-    return exists().where(
-        col(WebhookEndpoint.id) == Delivery.endpoint_id, col(WebhookEndpoint.status) != EndpointStatus.ACTIVE
-    )
+    return exists().where(_ENDPOINTS.c.id == _DELIVERIES.c.endpoint_id, _ENDPOINTS.c.status != EndpointStatus.ACTIVE)
 
 
 _CLAIM = Claim(
     Delivery,
     ~_earlier_pending(),
     ~_to_an_inactive_endpoint(),
-    col(Delivery.host).not_in(bindparam("full", expanding=True)),
-    col(Delivery.tenant_id).not_in(bindparam("full_tenants", expanding=True)),
-    or_(bindparam("retries", type_=Boolean), col(Delivery.attempts_started) == 0),
-    chosen_by=[Delivery.host, Delivery.tenant_id, Delivery.attempts_started],
-    changes={"attempts_started": col(Delivery.attempts_started) + 1},
+    unlisted(_DELIVERIES.c.host, "full"),
+    unlisted(_DELIVERIES.c.tenant_id, "full_tenants"),
+    or_(bindparam("retries", type_=Boolean), _DELIVERIES.c.attempts_started == 0),
+    chosen_by=["host", "tenant_id", "attempts_started"],
+    changes={"attempts_started": _DELIVERIES.c.attempts_started + 1},
+)
+_CLOSE_INTERRUPTED = Change(
+    update(_ATTEMPTS)
+    .where(
+        listed(_ATTEMPTS.c.delivery_id, "deliveries"),
+        _ATTEMPTS.c.duration_ms.is_(None),
+        _ATTEMPTS.c.error_class.is_(None),
+    )
+    .values(error_class=ErrorClass.INTERRUPTED)
 )
 
 
 def _started(row: Delivery, now: datetime, rng: random.Random) -> Attempt:
-    return Attempt(
+    return AttemptRow(
         id=ids.new_id(ids.ATTEMPT, now, rng), delivery_id=row.id, number=row.attempts_started, started_at=now
     )

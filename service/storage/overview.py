@@ -13,12 +13,13 @@ from typing import Any, Generic, TypeVar
 
 from sqlalchemy import ColumnElement, bindparam, case
 from sqlalchemy import text as sql
-from sqlmodel import Session, SQLModel, col, func, select
+from sqlmodel import SQLModel, col, func, select
 
 from service.domain import ids
 from service.domain.delivery import DeliveryStatus
 from service.storage.columns import FAILING
 from service.storage.tables import Attempt, Delivery, Event, Training, WebhookEndpoint
+from service.storage.transaction import Repository
 
 Row = TypeVar("Row", bound=SQLModel)
 
@@ -84,10 +85,7 @@ class Sent:
     arrived_at: datetime | None
 
 
-class Overview:
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
+class Overview(Repository):
     def training(self, training_id: str) -> Training | None:
         return self._session.get(Training, training_id)
 

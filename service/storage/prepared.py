@@ -1,92 +1,90 @@
-"""The statements that every training runs, made once: to make one takes longer than to run it.
+"""What every train request, poll and attempt runs, said once (`statement`).
 
-Only what stands in the way of each train request, poll and event is here; the rest says what it wants where it asks.
+Only what stands in the way of each of them is here; the rest says what it wants where it asks, by a session.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from functools import cache
 from typing import Any
 
-from sqlalchemy import bindparam
-from sqlmodel import SQLModel, col, select, update
+from sqlalchemy import bindparam, select, update
 
-from service.storage.columns import UtcDateTime
+from service.storage.rows import CallbackRow, EndpointRow, TenantRow, TrainingRow
+from service.storage.statement import Change, Statement, listed, parameters, rows_of, table_of
 from service.storage.tables import Attempt, Callback, Delivery, Tenant, Training, WebhookEndpoint
 
-ACTIVE_TRAINING = select(Training).where(
-    col(Training.tenant_id) == bindparam("tenant_id"),
-    col(Training.model_id) == bindparam("model_id"),
-    col(Training.finished_at).is_(None),
-)
-HELD_ACTIVE_TRAINING = ACTIVE_TRAINING.with_for_update(key_share=True)
+TENANTS, TRAININGS, CALLBACKS = table_of(Tenant), table_of(Training), table_of(Callback)
+ENDPOINTS, DELIVERIES, ATTEMPTS = table_of(WebhookEndpoint), table_of(Delivery), table_of(Attempt)
 
-RESUME_SUSPENDED: Any = (
-    update(Training)
-    .where(
-        col(Training.tenant_id) == bindparam("of_tenant"), col(Training.suspended), col(Training.finished_at).is_(None)
-    )
+TENANT = Statement(select(TENANTS).where(TENANTS.c.id == bindparam("tenant_id")), rows_of(TenantRow))
+HOLD_TENANT: Statement[Any] = Statement(
+    select(TENANTS.c.id).where(TENANTS.c.id == bindparam("tenant_id")).with_for_update(key_share=True)
+)
+
+TRAINING = Statement(select(TRAININGS).where(TRAININGS.c.id == bindparam("training_id")), rows_of(TrainingRow))
+_active = select(TRAININGS).where(
+    TRAININGS.c.tenant_id == bindparam("tenant_id"),
+    TRAININGS.c.model_id == bindparam("model_id"),
+    TRAININGS.c.finished_at.is_(None),
+)
+ACTIVE_TRAINING = Statement(_active, rows_of(TrainingRow))
+HELD_ACTIVE_TRAINING = Statement(_active.with_for_update(key_share=True), rows_of(TrainingRow))
+
+RESUME_SUSPENDED = Change(
+    update(TRAININGS)
+    .where(TRAININGS.c.tenant_id == bindparam("of_tenant"), TRAININGS.c.suspended, TRAININGS.c.finished_at.is_(None))
     .values(
-        suspended=False, key_refused_count=0, due_at=bindparam("now", type_=UtcDateTime), fence=col(Training.fence) + 1
+        suspended=False,
+        key_refused_count=0,
+        due_at=bindparam("now", type_=TRAININGS.c.due_at.type),
+        fence=TRAININGS.c.fence + 1,
     )
 )
 
-CALLBACKS_OF_TRAININGS = (
-    select(Callback)
-    .where(col(Callback.training_id).in_(bindparam("training_ids", expanding=True)))
-    .order_by(col(Callback.id))
+CALLBACKS_OF_TRAINING = Statement(
+    select(CALLBACKS).where(CALLBACKS.c.training_id == bindparam("training_id")).order_by(CALLBACKS.c.id),
+    rows_of(CallbackRow),
+)
+CALLBACKS_OF_TRAININGS = Statement(
+    select(CALLBACKS).where(listed(CALLBACKS.c.training_id, "training_ids")).order_by(CALLBACKS.c.id),
+    rows_of(CallbackRow),
 )
 
-HELD_ENDPOINTS = (
-    select(WebhookEndpoint)
-    .where(col(WebhookEndpoint.tenant_id) == bindparam("tenant_id"), col(WebhookEndpoint.deleted_at).is_(None))
-    .order_by(col(WebhookEndpoint.id))
-    .with_for_update(read=True)
+HELD_ENDPOINTS = Statement(
+    select(ENDPOINTS)
+    .where(ENDPOINTS.c.tenant_id == bindparam("tenant_id"), ENDPOINTS.c.deleted_at.is_(None))
+    .order_by(ENDPOINTS.c.id)
+    .with_for_update(read=True),
+    rows_of(EndpointRow),
 )
 
-NEXT_POSITION: Any = (
-    update(Tenant)
-    .where(col(Tenant.id) == bindparam("tenant_id"))
-    .values(event_position=col(Tenant.event_position) + 1)
-    .returning(col(Tenant.event_position))
-    .execution_options(synchronize_session=False)
+NEXT_POSITION: Statement[Any] = Statement(
+    update(TENANTS)
+    .where(TENANTS.c.id == bindparam("tenant_id"))
+    .values(event_position=TENANTS.c.event_position + 1)
+    .returning(TENANTS.c.event_position)
 )
 
-
-def _new(table: type[SQLModel], columns: Iterable[str]) -> dict[str, Any]:
-    """Values for `columns` that are given when the statement is run, by the names `new_COLUMN`."""
-    stored = SQLModel.metadata.tables[str(table.__tablename__)].columns
-    return {name: bindparam(f"new_{name}", type_=stored[name].type) for name in columns}
-
-
-def values(**columns: Any) -> dict[str, Any]:
-    """Those values, by these names."""
-    return {f"new_{name}": value for name, value in columns.items()}
-
-
-# Nothing of the rows that an attempt's outcome changes is in the session of whoever records it.
-RECORD_DELIVERY: Any = (
-    update(Delivery)
-    .where(col(Delivery.id) == bindparam("delivery_id"), col(Delivery.fence) == bindparam("held"))
-    .values(**_new(Delivery, ("status", "attempts_made", "due_at", "finished_at", "fence")))
-    .execution_options(synchronize_session=False)
+RECORD_DELIVERY = Change(
+    update(DELIVERIES)
+    .where(DELIVERIES.c.id == bindparam("delivery_id"), DELIVERIES.c.fence == bindparam("held"))
+    .values(**parameters(DELIVERIES, ("status", "attempts_made", "due_at", "finished_at", "fence")))
 )
-END_ATTEMPT: Any = (
-    update(Attempt)
-    .where(col(Attempt.id) == bindparam("attempt_id"))
-    .values(**_new(Attempt, ("duration_ms", "status_code", "error_class", "excerpt")))
-    .execution_options(synchronize_session=False)
+END_ATTEMPT = Change(
+    update(ATTEMPTS)
+    .where(ATTEMPTS.c.id == bindparam("attempt_id"))
+    .values(**parameters(ATTEMPTS, ("duration_ms", "status_code", "error_class", "excerpt")))
 )
-NOTE_ON_CALLBACK: Any = (
-    update(Callback)
-    .where(col(Callback.id) == bindparam("callback_id"))
-    .values(**_new(Callback, ("last_problem",)))
-    .execution_options(synchronize_session=False)
+NOTE_ON_CALLBACK = Change(
+    update(CALLBACKS)
+    .where(CALLBACKS.c.id == bindparam("callback_id"))
+    .values(**parameters(CALLBACKS, ("last_problem",)))
 )
 
 
-def save_training(columns: Collection[str]) -> Any:
+def save_training(columns: Collection[str]) -> Statement[Training]:
     """Sets `columns`, and raises `sequence` by `new_events`, of the training `training_id` that still has the fence
     `held` and has not ended.
     """
@@ -94,15 +92,16 @@ def save_training(columns: Collection[str]) -> Any:
 
 
 @cache
-def _save_training(columns: tuple[str, ...]) -> Any:
-    return (
-        update(Training)
+def _save_training(columns: tuple[str, ...]) -> Statement[Training]:
+    changes: dict[str, Any] = parameters(TRAININGS, columns)
+    return Statement(
+        update(TRAININGS)
         .where(
-            col(Training.id) == bindparam("training_id"),
-            col(Training.fence) == bindparam("held"),
-            col(Training.finished_at).is_(None),
+            TRAININGS.c.id == bindparam("training_id"),
+            TRAININGS.c.fence == bindparam("held"),
+            TRAININGS.c.finished_at.is_(None),
         )
-        .values(sequence=col(Training.sequence) + bindparam("new_events"), **_new(Training, columns))
-        .returning(Training)
-        .execution_options(synchronize_session=False, populate_existing=True)
+        .values(sequence=TRAININGS.c.sequence + bindparam("new_events"), **changes)
+        .returning(*TRAININGS.columns),
+        rows_of(TrainingRow),
     )

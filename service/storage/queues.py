@@ -13,12 +13,15 @@ from typing import Any
 
 from sqlalchemy import bindparam, or_
 from sqlalchemy import text as sql
-from sqlmodel import Session, col, func, select, update
+from sqlmodel import col, func, select, update
 
 from service.domain.queue import has_waited_too_long, soonest_try
 from service.domain.training import QueueRules, Status, Watch
+from service.storage import prepared
+from service.storage.statement import Statement, unlisted
 from service.storage.tables import Tenant, Training
 from service.storage.trainings import active_of, watch_of
+from service.storage.transaction import Repository
 
 # So many that have waited too long are looked at in one turn.
 _BATCH = 100
@@ -55,10 +58,7 @@ class QueueState:
     tries: int
 
 
-class Queues:
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
+class Queues(Repository):
     def hold(self, tenant_id: str) -> QueueState:
         """The tenant's queue; whoever else holds it waits for the end of this transaction."""
         due_at, tried_at, tries = self._session.exec(_HOLD, params={"tenant": tenant_id}).one()
@@ -103,8 +103,7 @@ class Queues:
         self, *, now: datetime, lease_for: timedelta, limit: int, busy: Collection[str], rules: QueueRules
     ) -> Sequence[DueQueue]:
         """Lease queues whose turn has come. One in which nothing waits any more is due no more."""
-        asked = {"now": now, "limit": limit, "busy": list(busy)}
-        due = self._session.exec(_DUE, params=asked).all()
+        due = self._transaction.all(_DUE, now=now, limit=limit, busy=busy)
         claimed = []
         for tenant_id, sealed_key, tries in due:
             waiting = self._waiting(tenant_id, now, rules)
@@ -120,7 +119,7 @@ class Queues:
 
     def wake(self, tenant_id: str, now: datetime, rules: QueueRules) -> None:
         """There may be room for this tenant's next one, if any waits: a training of its has ended."""
-        due_at, tried_at = self._session.exec(_LOOK, params={"tenant": tenant_id}).one()
+        due_at, tried_at = self._transaction.one(_LOOK, tenant=tenant_id)
         soonest = soonest_try(now, tried_at, rules)
         if due_at is not None and due_at > soonest:
             self.put(tenant_id, due_at=soonest)
@@ -160,20 +159,23 @@ _FIRST = (
     .limit(bindparam("limit"))
     .execution_options(populate_existing=True)
 )
-_paused = col(Tenant.polls_paused_until)
-_DUE: Any = (
-    select(Tenant.id, Tenant.sealed_key, Tenant.queue_tries)
+_TENANTS = prepared.TENANTS
+_paused = _TENANTS.c.polls_paused_until
+_DUE: Statement[Any] = Statement(
+    select(_TENANTS.c.id, _TENANTS.c.sealed_key, _TENANTS.c.queue_tries)
     .where(
-        col(Tenant.queue_due_at) <= bindparam("now"),
-        col(Tenant.id).not_in(bindparam("busy", expanding=True)),
+        _TENANTS.c.queue_due_at <= bindparam("now"),
+        unlisted(_TENANTS.c.id, "busy"),
         # A key that was told to wait (429) is not used, for whatever.
         or_(_paused.is_(None), _paused <= bindparam("now")),
     )
-    .order_by(col(Tenant.queue_due_at))
+    .order_by(_TENANTS.c.queue_due_at)
     .limit(bindparam("limit"))
     .with_for_update(skip_locked=True, key_share=True)
 )
-_LOOK: Any = select(Tenant.queue_due_at, Tenant.queue_tried_at).where(col(Tenant.id) == bindparam("tenant"))
+_LOOK: Statement[Any] = Statement(
+    select(_TENANTS.c.queue_due_at, _TENANTS.c.queue_tried_at).where(_TENANTS.c.id == bindparam("tenant"))
+)
 _HOLD: Any = (
     select(Tenant.queue_due_at, Tenant.queue_tried_at, Tenant.queue_tries)
     .where(col(Tenant.id) == bindparam("tenant"))

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from sqlmodel import Session, col, select
+from sqlmodel import col, select
 
 from service.domain.training import Status
 from service.storage.sweeps import MOST_OF_ONE_SWEEP
 from service.storage.tables import Training
 from service.storage.trainings import DueTraining, Trainings, active_of, due_training
+from service.storage.transaction import Repository, Transaction
 
 
-class Sightings:
-    def __init__(self, session: Session, trainings: Trainings) -> None:
-        self._session = session
+class Sightings(Repository):
+    def __init__(self, transaction: Transaction, trainings: Trainings) -> None:
+        super().__init__(transaction)
         self._trainings = trainings
 
     def of_model(self, tenant_id: str, model_id: str, *, hold: bool = False) -> DueTraining | None:

@@ -176,15 +176,21 @@ def _queued_behind(first: Job, jobs: queue.SimpleQueue[Job | None]) -> tuple[lis
 
 
 def _undone_alone(connection: Connection, job: Job) -> tuple[Job, Any, BaseException | None]:
+    # In the driver's words: SQLAlchemy's own savepoint costs as much as several statements.
+    driver: Any = connection.connection.dbapi_connection
+    driver.execute("SAVEPOINT unit_of_work")
     try:
-        with connection.begin_nested():
-            return job, job.work(connection), None
-    except BaseException as error:  # goes to whoever waits; the savepoint has undone the work
+        result = job.work(connection)
+    except BaseException as error:  # goes to whoever waits
         if not _still_open(connection):
             # SQLite itself rolled everything back (disk full, I/O error): nothing of the group stands. `error` may only
             # say that the savepoint is gone.
             raise StorageUnavailable("The database undid the transaction; its disk may be full.") from error
+        driver.execute("ROLLBACK TO unit_of_work")
+        driver.execute("RELEASE unit_of_work")
         return job, None, error
+    driver.execute("RELEASE unit_of_work")
+    return job, result, None
 
 
 def _still_open(connection: Connection) -> bool:

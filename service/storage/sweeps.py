@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, null, or_, tuple_
-from sqlmodel import Session, col, func, select, update
+from sqlalchemy import bindparam, func, null, or_, select, tuple_, update
+from sqlmodel import col
 
 from service.domain.training import Status, Watch
+from service.storage import prepared
+from service.storage.rows import TrainingRow
+from service.storage.statement import Statement, listed, rows_of
 from service.storage.tables import Tenant, Training
 from service.storage.trainings import DueTraining, due_training
+from service.storage.transaction import Repository
 
 # A key with more is swept in parts, so that no transaction grows with what one tenant has.
 MOST_OF_ONE_SWEEP = 500
@@ -51,10 +55,7 @@ class SweepLimits:
     busy: Collection[str]
 
 
-class Sweeps:
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
+class Sweeps(Repository):
     def begin(
         self, due: Sequence[DueTraining], *, now: datetime, until: datetime, limits: SweepLimits
     ) -> list[DueTraining | DueSweep]:
@@ -109,13 +110,13 @@ class Sweeps:
 
     def _with_several(self, tenants: Collection[str], now: datetime) -> Sequence[str]:
         """Those tenants whose list may be read, and would tell of two trainings at least."""
-        return self._session.scalars(_WITH_SEVERAL, {"tenants": sorted(tenants), "now": now}).all()
+        return [tenant_id for (tenant_id,) in self._transaction.all(_WITH_SEVERAL, tenants=sorted(tenants), now=now)]
 
     def _of(
         self, tenant_id: str, claimed: list[DueTraining], *, now: datetime, until: datetime, limits: SweepLimits
     ) -> DueSweep | None:
         ours = {*limits.busy, *(training.id for training in claimed)}
-        found = self._session.scalars(_WATCHED, {"tenant": tenant_id}).all()
+        found = self._transaction.all(_WATCHED, tenant=tenant_id)
         key = claimed[0].sealed_key
         rows = [
             due_training(row, key) for row in found if row.id not in ours and not _is_claimed(row, now, until, limits)
@@ -159,28 +160,32 @@ def _is_claimed(row: Training, now: datetime, until: datetime, limits: SweepLimi
     return row.due_at is not None and now < row.due_at <= until and row.due_at - since > limits.longest
 
 
+_TENANTS, _TRAININGS = prepared.TENANTS, prepared.TRAININGS
 # Any model: only so does SQLite go through the index of active trainings, and not through all there ever were.
-_ACTIVE = col(Training.finished_at).is_(None), col(Training.model_id) > ""
-_TWO_OF_TENANT = select(Training.id).where(Training.tenant_id == Tenant.id, *_ACTIVE).limit(2).correlate(Tenant)
-_WITH_SEVERAL = (
-    select(Tenant.id)
+_ACTIVE = _TRAININGS.c.finished_at.is_(None), _TRAININGS.c.model_id > ""
+_TWO_OF_TENANT = (
+    select(_TRAININGS.c.id).where(_TRAININGS.c.tenant_id == _TENANTS.c.id, *_ACTIVE).limit(2).correlate(_TENANTS)
+)
+_WITH_SEVERAL: Statement[Any] = Statement(
+    select(_TENANTS.c.id)
     .where(
-        col(Tenant.id).in_(bindparam("tenants", expanding=True)),
-        or_(col(Tenant.sweep_after).is_(None), col(Tenant.sweep_after) <= bindparam("now")),
+        listed(_TENANTS.c.id, "tenants"),
+        or_(_TENANTS.c.sweep_after.is_(None), _TENANTS.c.sweep_after <= bindparam("now")),
         select(func.count()).select_from(_TWO_OF_TENANT.subquery()).scalar_subquery() > 1,
     )
     # Whoever holds a tenant just now may wait for a training that this claim holds.
     .with_for_update(skip_locked=True, key_share=True)
 )
-_WATCHED = (
-    select(Training)
+_WATCHED = Statement(
+    select(_TRAININGS)
     .where(
-        Training.tenant_id == bindparam("tenant"),
+        _TRAININGS.c.tenant_id == bindparam("tenant"),
         *_ACTIVE,
-        col(Training.status) == Status.TRAINING,
-        col(Training.due_at).is_not(None),
-        col(Training.to_confirm).is_(False),
+        _TRAININGS.c.status == Status.TRAINING,
+        _TRAININGS.c.due_at.is_not(None),
+        _TRAININGS.c.to_confirm.is_(False),
     )
-    .order_by(col(Training.due_at))
-    .limit(MOST_OF_ONE_SWEEP)
+    .order_by(_TRAININGS.c.due_at)
+    .limit(MOST_OF_ONE_SWEEP),
+    rows_of(TrainingRow),
 )

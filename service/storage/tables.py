@@ -61,13 +61,8 @@ class Training(SQLModel, table=True):
         partial_index("ix_trainings_finished", "finished_at", where="finished_at IS NOT NULL"),
         partial_index("ix_trainings_queue", "tenant_id", "id", where="status = 'queued'"),
         Index("ix_trainings_tenant", "tenant_id", "id"),
-        # Each train request looks for them, and its tenant may have very many others. In the words of each database.
-        Index(
-            "ix_trainings_suspended",
-            "tenant_id",
-            sqlite_where=text("suspended = 1"),
-            postgresql_where=text("suspended"),
-        ),
+        # Each train request looks for them, and its tenant may have very many others.
+        partial_index("ix_trainings_suspended", "tenant_id", where="suspended = 1"),
     )
 
     id: str = Field(primary_key=True)

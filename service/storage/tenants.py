@@ -4,26 +4,27 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Exists, exists, null, or_
-from sqlmodel import Session, col, select, update
+from sqlalchemy import Exists, bindparam, exists, null, or_
+from sqlmodel import col, select, update
 
+from service.storage import prepared
 from service.storage.insert import insert_if_new
+from service.storage.rows import TenantRow
+from service.storage.statement import Change
 from service.storage.tables import Tenant, Training
+from service.storage.transaction import Repository
 
 
-class Tenants:
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
+class Tenants(Repository):
     def get(self, tenant_id: str) -> Tenant | None:
-        return self._session.get(Tenant, tenant_id)
+        return self._transaction.first(prepared.TENANT, tenant_id=tenant_id)
 
     def ensure(self, tenant_id: str, *, sealed_signing_secret: bytes, now: datetime) -> Tenant:
         """The tenant, made with this signing secret if it is new. Safe when two requests make it at once."""
         known = self.get(tenant_id)
         if known is None:
-            tenant = Tenant(id=tenant_id, sealed_signing_secret=sealed_signing_secret, created_at=now)
-            known = tenant if insert_if_new(self._session, tenant) else self.get(tenant_id)
+            tenant = TenantRow(id=tenant_id, sealed_signing_secret=sealed_signing_secret, created_at=now)
+            known = tenant if insert_if_new(self._transaction, tenant) else self.get(tenant_id)
         if known is None:
             raise LookupError(tenant_id)
         return known
@@ -34,7 +35,7 @@ class Tenants:
 
     def hold(self, tenant_id: str) -> None:
         """Whoever else holds this tenant waits for the end of this transaction, and then sees what it has stored."""
-        self._session.exec(select(Tenant.id).where(Tenant.id == tenant_id).with_for_update(key_share=True))
+        self._transaction.all(prepared.HOLD_TENANT, tenant_id=tenant_id)
 
     def rotate_secret(self, tenant_id: str, sealed: bytes, *, until: datetime | None) -> None:
         """A new signing secret; the one before signs, too, until then, or no more from now on."""
@@ -46,7 +47,7 @@ class Tenants:
         )
 
     def keep_key(self, tenant_id: str, sealed_key: bytes) -> None:
-        self._session.exec(update(Tenant).where(col(Tenant.id) == tenant_id).values(sealed_key=sealed_key))
+        self._transaction.run(_KEEP_KEY, tenant_id=tenant_id, sealed_key=sealed_key)
 
     def pause_polls(self, tenant_id: str, *, until: datetime) -> None:
         """No poll uses this tenant's key before then, or before the end of a longer pause: of several polls that were
@@ -75,12 +76,21 @@ class Tenants:
         # Without this PostgreSQL would erase the key of a training that begins at this moment, and keep it for ever
         # when the last two trainings end at once.
         self.hold(tenant_id)
-        self._session.exec(
-            update(Tenant)
-            .where(col(Tenant.id) == tenant_id, col(Tenant.sealed_key).is_not(None), ~_has_active_training())
-            .values(sealed_key=None)
-        )
+        self._transaction.run(_ERASE_IDLE_KEY, tenant_id=tenant_id)
 
 
 def _has_active_training() -> Exists:
     return exists().where(col(Training.tenant_id) == Tenant.id, col(Training.finished_at).is_(None))
+
+
+_TENANTS = prepared.TENANTS
+_KEEP_KEY = Change(
+    update(_TENANTS)
+    .where(_TENANTS.c.id == bindparam("tenant_id"))
+    .values(sealed_key=bindparam("sealed_key", type_=_TENANTS.c.sealed_key.type))
+)
+_ERASE_IDLE_KEY = Change(
+    update(_TENANTS)
+    .where(_TENANTS.c.id == bindparam("tenant_id"), _TENANTS.c.sealed_key.is_not(None), ~_has_active_training())
+    .values(sealed_key=None)
+)

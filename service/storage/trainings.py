@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, exists, or_
-from sqlmodel import Session, col, func, select, update
+from sqlalchemy import ColumnElement, bindparam, exists, or_
+from sqlmodel import col, func, select, update
 
 from service.domain.backoff import SOONEST_POLL
 from service.domain.facts import Facts
@@ -18,7 +18,9 @@ from service.domain.training import TERMINAL, Failure, Observation, Status, Watc
 from service.storage import prepared
 from service.storage.claim import Claim, within_room
 from service.storage.insert import insert_if_new
-from service.storage.tables import Callback, Tenant, Training
+from service.storage.statement import Statement, listed, unlisted, values
+from service.storage.tables import Callback, Training
+from service.storage.transaction import Repository, Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,25 +69,25 @@ class PollLimits:
 _NO_LIMITS = PollLimits()
 
 
-class Trainings:
-    def __init__(self, session: Session, facts: Facts) -> None:
-        self._session = session
+class Trainings(Repository):
+    def __init__(self, transaction: Transaction, facts: Facts) -> None:
+        super().__init__(transaction)
         self._facts = facts
 
     def add(self, training: Training) -> bool:
         """False when the tenant already has an active training of that model."""
-        return insert_if_new(self._session, training)
+        return insert_if_new(self._transaction, training)
 
     def get(self, tenant_id: str, training_id: str) -> Training | None:
-        training = self._session.get(Training, training_id)
+        training = self._transaction.first(prepared.TRAINING, training_id=training_id)
         return training if training and training.tenant_id == tenant_id else None
 
     def active(self, tenant_id: str, model_id: str, *, hold: bool = False) -> Training | None:
         """The active training of a model. `hold` keeps it active until the end of this transaction: who adds a
         callback to it must not meet a replica that ends it at the same moment.
         """
-        query = prepared.HELD_ACTIVE_TRAINING if hold else prepared.ACTIVE_TRAINING
-        return self._session.exec(query, params={"tenant_id": tenant_id, "model_id": model_id}).first()
+        statement = prepared.HELD_ACTIVE_TRAINING if hold else prepared.ACTIVE_TRAINING
+        return self._transaction.first(statement, tenant_id=tenant_id, model_id=model_id)
 
     def count_active(self, tenant_id: str) -> int:
         return self._session.exec(select(func.count()).where(*active_of(tenant_id))).one()
@@ -109,7 +111,7 @@ class Trainings:
         """Lease what is due and within `limits`."""
         room = limits.room()
         due = _CLAIM.due(
-            self._session,
+            self._transaction,
             now=now,
             limit=limit,
             busy=limits.busy,
@@ -122,10 +124,9 @@ class Trainings:
             return []
         due_at = {row_id: at for row_id, _, at in due}
         self._facts.late_by += [now - due_at[row_id] for row_id in chosen]
-        claimed = _CLAIM.lease(self._session, chosen, until=now + lease_for)
+        claimed = _CLAIM.lease(self._transaction, chosen, until=now + lease_for)
         tenants = {row.tenant_id for row in claimed}
-        found = self._session.exec(select(Tenant.id, Tenant.sealed_key).where(col(Tenant.id).in_(tenants)))
-        keys = dict(found.all())
+        keys = dict(self._transaction.all(_KEYS, tenants=sorted(tenants)))
         return [due_training(row, keys.get(row.tenant_id)) for row in claimed]
 
     def oldest_due(self) -> datetime | None:
@@ -177,12 +178,13 @@ class Trainings:
             "finished_at": now if ended else None,
             **changes,
         }
-        asked = {"training_id": training_id, "held": fence, "new_events": new_events, **prepared.values(**columns)}
-        return self._session.scalars(prepared.save_training(columns), asked).one_or_none()
+        statement = prepared.save_training(columns)
+        held = {"training_id": training_id, "held": fence}
+        return self._transaction.first(statement, new_events=new_events, **held, **values(**columns))
 
     def resume_suspended(self, tenant_id: str, *, now: datetime) -> None:
         """The tenant's key works again: poll what was suspended as soon as its interval allows."""
-        self._session.exec(prepared.RESUME_SUSPENDED, params={"of_tenant": tenant_id, "now": now})
+        self._transaction.run(prepared.RESUME_SUSPENDED, of_tenant=tenant_id, now=now)
 
     def pull_in(self, *, latest: datetime) -> int:
         """Let nothing be due later than `latest`: for a restart with a shorter interval, or a wall clock that was put
@@ -201,7 +203,7 @@ class Trainings:
 
     def put_callback(self, callback: Callback) -> None:
         """Add `callback`, or let it replace what its training's callback of the same URL hears and is signed with."""
-        if insert_if_new(self._session, callback):
+        if insert_if_new(self._transaction, callback):
             return
         self._session.exec(
             update(Callback)
@@ -217,13 +219,17 @@ class Trainings:
     def callbacks(self, training_ids: Sequence[str]) -> dict[str, list[Callback]]:
         """The callbacks of each training, oldest first."""
         found: dict[str, list[Callback]] = {training_id: [] for training_id in training_ids}
-        asked = {"training_ids": list(training_ids)}
-        for callback in self._session.exec(prepared.CALLBACKS_OF_TRAININGS, params=asked):
+        for callback in self._transaction.all(prepared.CALLBACKS_OF_TRAININGS, training_ids=training_ids):
             found[callback.training_id].append(callback)
         return found
 
+    def callbacks_of(self, training_id: str) -> list[Callback]:
+        """The callbacks of one training, oldest first."""
+        return self._transaction.all(prepared.CALLBACKS_OF_TRAINING, training_id=training_id)
 
-_polled = col(Training.last_polled_at)
+
+_TRAININGS, _TENANTS = prepared.TRAININGS, prepared.TENANTS
+_polled = _TRAININGS.c.last_polled_at
 _CLAIM = Claim(
     Training,
     # However a row came to be due, its model is not read too soon again, unless the wall clock was put back since, or
@@ -232,12 +238,13 @@ _CLAIM = Claim(
         _polled.is_(None),
         _polled <= bindparam("polled_before"),
         _polled > bindparam("polled_after"),
-        col(Training.to_confirm),
+        _TRAININGS.c.to_confirm,
     ),
-    ~exists().where(and_(col(Tenant.id) == Training.tenant_id, col(Tenant.polls_paused_until) > bindparam("now"))),
-    col(Training.tenant_id).not_in(bindparam("full", expanding=True)),
-    chosen_by=[Training.tenant_id, Training.due_at],
+    ~exists().where(_TENANTS.c.id == _TRAININGS.c.tenant_id, _TENANTS.c.polls_paused_until > bindparam("now")),
+    unlisted(_TRAININGS.c.tenant_id, "full"),
+    chosen_by=["tenant_id", "due_at"],
 )
+_KEYS: Statement[Any] = Statement(select(_TENANTS.c.id, _TENANTS.c.sealed_key).where(listed(_TENANTS.c.id, "tenants")))
 
 
 def due_training(row: Training, sealed_key: bytes | None) -> DueTraining:

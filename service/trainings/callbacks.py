@@ -10,7 +10,7 @@ from service.domain.errors import Conflict
 from service.keyring import Keyring
 from service.outbound.guard import Guard
 from service.storage.database import UnitOfWork
-from service.storage.tables import Callback
+from service.storage.rows import CallbackRow
 from service.tenancy import Caller
 from service.trainings.request import CallbackRequest
 
@@ -41,14 +41,14 @@ class Callbacks:
         """
         if asked is None:
             return
-        known = unit.trainings.callbacks([training_id])[training_id]
+        known = unit.trainings.callbacks_of(training_id)
         if len(known) >= _MOST_CALLBACKS and all(callback.url != asked.url for callback in known):
             raise Conflict(f"A training has at most {_MOST_CALLBACKS} callbacks.", code="too_many_callbacks")
         now = self._clock.now()
         new_id = ids.new_id(ids.CALLBACK, now, self._rng)
         callback_id = next((callback.id for callback in known if callback.url == asked.url), new_id)
         unit.trainings.put_callback(
-            Callback(
+            CallbackRow(
                 id=new_id,
                 tenant_id=caller.tenant_id,
                 training_id=training_id,

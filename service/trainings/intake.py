@@ -26,7 +26,7 @@ from service.domain.training import Observation, Rules, Signal, Status, Watch
 from service.photogpt.answers import Confirmed, NotReached, Refused, TriggerResult, Unclear
 from service.photogpt.client import PhotoGPT
 from service.storage.database import Database, UnitOfWork
-from service.storage.tables import Training
+from service.storage.rows import TrainingRow
 from service.storage.trainings import watch_of
 from service.telemetry.logging import get_logger
 from service.telemetry.tracing import current_traceparent
@@ -163,7 +163,7 @@ class Intake:
             return settled
         self._refuse_too_many(unit, caller)
         waits = request.queues and self._queueing.goes_behind(unit, caller.tenant_id, now)
-        training = Training(
+        training = TrainingRow(
             id=ids.new_id(ids.TRAINING, now, self._rng),
             tenant_id=caller.tenant_id,
             model_id=request.model_id,
@@ -245,26 +245,29 @@ class Intake:
         now = self._clock.now()
         held = Held(intent.training_id, 0, intent.watch)
         jitter = self._rng.random()
+        saved = None
         match result:
             case Confirmed():
                 watch = intent.watch.move(Signal.CONFIRMED)
                 next_poll = now + first_poll(self._rules, jitter)
-                self._recorder.save(unit, held, watch, now=now, due_at=next_poll, changes={"triggered_at": now})
+                changes = {"triggered_at": now}
+                saved = self._recorder.save(unit, held, watch, now=now, due_at=next_poll, changes=changes)
                 if request.queues:
                     unit.queues.put(caller.tenant_id, tries=0)
             case Refused(status=429) if request.queues:
                 watch = intent.watch.move(Signal.NO_ROOM)
-                if self._recorder.save(unit, held, watch, now=now, due_at=None, changes={"submitted_at": None}):
+                saved = self._recorder.save(unit, held, watch, now=now, due_at=None, changes={"submitted_at": None})
+                if saved:
                     self._queueing.in_vain(unit, caller.tenant_id, now, result.retry_after)
             case Unclear():
                 an_interval = poll_delay(self._rules.poll_interval, timedelta(0), jitter, None)
                 first_reading = now + min(an_interval, self._rules.lease)
-                self._recorder.save(unit, held, intent.watch, now=now, due_at=first_reading)
+                saved = self._recorder.save(unit, held, intent.watch, now=now, due_at=first_reading)
             case Refused() | NotReached():
                 watch = intent.watch.move(Signal.REFUSED, failure_of(result))
-                self._recorder.save(unit, held, watch, now=now, due_at=None, announce=False)
+                saved = self._recorder.save(unit, held, watch, now=now, due_at=None, announce=False)
         # If somebody was first (a cancellation, or a poll after our lease), what they stored is the answer.
-        training = unit.trainings.get(caller.tenant_id, intent.training_id)
+        training = saved or unit.trainings.get(caller.tenant_id, intent.training_id)
         if training is not None and training.status == Status.QUEUED:
             outcome = Outcome(OutcomeKind.ACCEPTED, current_resource(unit, training))
         else:

@@ -18,7 +18,8 @@ from service.domain.event import TERMINAL_EVENTS, EventType, event_body
 from service.domain.facts import Fact
 from service.domain.training import TERMINAL, QueueRules, Status, Watch
 from service.storage.database import UnitOfWork
-from service.storage.tables import Event, Training
+from service.storage.rows import EventRow
+from service.storage.tables import Training
 from service.trainings.expectation import Expectations
 from service.trainings.resource import training_resource
 
@@ -62,12 +63,12 @@ class Recorder:
         )
         if row is None:
             return None
-        shown = unit.trainings.callbacks([row.id])[row.id] if news else []
+        shown = unit.trainings.callbacks_of(row.id) if news else []
         callbacks = shown if announce else []
         endpoints = unit.endpoints.all_of(row.tenant_id) if news and announce else []
         for sequence, event_type in enumerate(news, start=row.sequence - len(news) + 1):
             data = {**training_resource(row, shown), "sequence": sequence}
-            event = Event(
+            event = EventRow(
                 id=ids.new_id(ids.EVENT, now, self._rng),
                 tenant_id=row.tenant_id,
                 training_id=row.id,

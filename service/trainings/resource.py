@@ -16,7 +16,7 @@ from service.storage.tables import Callback, Training
 def current_resource(unit: UnitOfWork, row: Training) -> dict[str, Any]:
     """The resource of `row` with the callbacks that it has now."""
     position = unit.queues.positions([row]).get(row.id)
-    return training_resource(row, unit.trainings.callbacks([row.id])[row.id], position)
+    return training_resource(row, unit.trainings.callbacks_of(row.id), position)
 
 
 def training_resource(

@@ -18,7 +18,8 @@ from service.domain.event import EventType, event_body
 from service.domain.facts import Fact
 from service.storage.database import UnitOfWork
 from service.storage.due_delivery import DueDelivery
-from service.storage.tables import Event, WebhookEndpoint
+from service.storage.rows import EventRow
+from service.storage.tables import WebhookEndpoint
 from service.telemetry.logging import get_logger
 from service.webhooks.problem import problem_of
 from service.webhooks.resource import endpoint_resource
@@ -53,7 +54,7 @@ class OutcomeRecorder:
         changes = {"status": EndpointStatus.DISABLED, "disabled_reason": reason, "updated_at": now}
         disabled = unit.endpoints.change(endpoint.id, changes)
         unit.deliveries.bury(endpoint.id, now=now)
-        event = Event(
+        event = EventRow(
             id=ids.new_id(ids.EVENT, now, self._rng),
             tenant_id=endpoint.tenant_id,
             type=EventType.ENDPOINT_DISABLED,

@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 from fastapi.routing import iter_route_contexts
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine
 from sqlmodel import SQLModel
 
 from service.app import create_app
 from service.storage.database import UnitOfWork
 from tests.support.endpoints import PATH, another_training, subscribed
 from tests.support.gateway import OTHER_KEY, Gateway, headers_of
+from tests.support.statements import hearing
 from tests.support.streams import following, on_a_socket
 from tests.support.tenants import MARK, Operation, Things, Two, operations, two_tenants
 
@@ -61,14 +62,8 @@ def statements() -> Iterator[list[str]]:
     """The SQL that is executed meanwhile, without its values."""
     executed: list[str] = []
 
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        executed.append(statement)
-
-    event.listen(Engine, "before_cursor_execute", note)
-    try:
+    with hearing(Engine, lambda statement, _: executed.append(statement)):
         yield executed
-    finally:
-        event.remove(Engine, "before_cursor_execute", note)
 
 
 async def everything(gateway: Gateway) -> dict[str, list[Any]]:

@@ -115,6 +115,16 @@ class TestNoAnswer:
             assert (await client.send("GET", server.url, {})).body == b"hi"
 
 
+@pytest.mark.parametrize("value", ["a\r\nx-more: b", "a\nx-more: b", "a\rb", "a\0b"])
+async def test_a_header_that_would_be_two_is_not_sent(value: str) -> None:
+    async with serving(says(OK)) as server, outbound() as client:
+        for headers in ({"x-token": value}, {f"x-{value}": "token"}):
+            with pytest.raises(NoAnswer) as failed:
+                await client.send("GET", server.url, headers)
+            assert not failed.value.sent
+        assert server.requests == []
+
+
 class TestACrashPoint:
     OPTIONS: ClassVar[dict[str, Any]] = {
         "timeout": 5,

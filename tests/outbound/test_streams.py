@@ -158,6 +158,16 @@ async def test_connections_are_used_again_if_that_is_wanted(keep_alive: bool, co
         assert (server.connections, len(server.requests)) == (connections, 3)
 
 
+@pytest.mark.parametrize("keep_alive", [True, False])
+async def test_a_get_whose_connection_is_cut_is_sent_once(keep_alive: bool) -> None:
+    """Aiohttp's session repeats it of its own accord."""
+    async with serving(then_resets()) as server, streams(keep_alive=keep_alive) as out:
+        with pytest.raises(StreamBroken) as failed:
+            await ask(out, server.url)
+        assert failed.value.sent
+        assert (server.connections, len(server.requests)) == (1, 1)
+
+
 class TestErrors:
     @pytest.mark.parametrize(
         ("behaviour", "error_class"),

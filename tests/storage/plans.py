@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection
 
 from service.storage.database import Database, UnitOfWork
+from tests.support.statements import hearing
 
 _EVERY = 100
 _EXPLAINED = ("SELECT", "UPDATE", "DELETE")
@@ -49,7 +50,7 @@ async def plan_of(database: Database, work: Callable[[UnitOfWork], object], *, s
     plan = Plan()
 
     def look(unit: UnitOfWork) -> None:
-        connection = unit.session.connection()
+        connection = unit.transaction.connection
         if small and connection.dialect.name == "postgresql":
             connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
         with _looking(connection, plan):
@@ -73,7 +74,7 @@ def _looking(connection: Connection, plan: Plan) -> Iterator[None]:
     sqlite = connection.dialect.name == "sqlite"
     explaining = False
 
-    def explain(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+    def explain(statement: str, parameters: Any) -> None:
         nonlocal explaining
         if explaining or not statement.startswith(_EXPLAINED):
             return
@@ -84,13 +85,12 @@ def _looking(connection: Connection, plan: Plan) -> Iterator[None]:
     def count() -> None:
         plan.effort += _EVERY
 
-    event.listen(connection, "before_cursor_execute", explain)
     if sqlite:
         _driver(connection).set_progress_handler(count, _EVERY)
     try:
-        yield
+        with hearing(connection, explain):
+            yield
     finally:
-        event.remove(connection, "before_cursor_execute", explain)
         if sqlite:
             _driver(connection).set_progress_handler(None, 0)
 

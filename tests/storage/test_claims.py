@@ -7,12 +7,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import text
 
 from service.storage.database import Database, UnitOfWork
 from tests.storage.interleaving import uncommitted
 from tests.storage.queues import DeliveryQueue, Queue, TrainingQueue, claim, leases
 from tests.support.rows import LEASE, NOW, a_tenant, a_training, store
+from tests.support.statements import hearing
 
 SECOND = timedelta(seconds=1)
 
@@ -178,15 +179,11 @@ class TestPlan:
 
 def explained(unit: UnitOfWork, queue: Queue, explain: str) -> list[str]:
     """The plan of the very statement by which a claim chooses its rows, step by step."""
-    connection = unit.session.connection()
+    connection = unit.transaction.connection
     executed: list[tuple[str, Any]] = []
 
-    def note(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
-        executed.append((statement, parameters))
-
-    event.listen(connection, "before_cursor_execute", note)
-    queue.claim(unit, now=NOW, limit=10)
-    event.remove(connection, "before_cursor_execute", note)
+    with hearing(connection, lambda statement, parameters: executed.append((statement, parameters))):
+        queue.claim(unit, now=NOW, limit=10)
     statement, parameters = executed[0]
     assert statement.startswith("SELECT")
     return [str(row[-1]) for row in connection.exec_driver_sql(f"{explain} {statement}", parameters)]

@@ -159,14 +159,14 @@ async def test_a_key_that_another_replica_gives_back_while_it_is_in_the_way_is_t
     given_back: list[None] = []
 
     def work(unit: UnitOfWork) -> object:
-        def give_back(_connection: object, _name: str, _context: object) -> None:
+        def give_back(_connection: object, _cursor: object, statement: str, *_: object) -> None:
             """When the insert has met the other's record, and before that is read."""
-            if not given_back:
+            if statement.startswith("INSERT") and not given_back:
                 given_back.append(
                     commit_elsewhere(postgres_url, lambda other: other.idempotency.release("ten_a", "key-1"))
                 )
 
-        event.listen(unit.session.connection(), "rollback_savepoint", give_back)
+        event.listen(unit.transaction.connection, "after_cursor_execute", give_back)
         return unit.idempotency.claim(an_idempotency_key(training="trn_2"), not_before=NOW - DAY)
 
     assert await postgres.transaction(work) is None

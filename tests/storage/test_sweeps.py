@@ -115,10 +115,9 @@ async def test_keeping_is_by_the_fence(database: Database) -> None:
     sweep = await swept(database)
 
     def taken(unit: UnitOfWork) -> None:
-        row = unit.trainings.get("ten_a", "trn_3")
+        row = unit.session.get(Training, "trn_3")
         assert row is not None
         row.fence += 1
-        unit.session.add(row)
 
     await database.transaction(taken)
     due_at = NOW + INTERVAL

@@ -79,9 +79,9 @@ class TestInsertIfNew:
         def work(unit: UnitOfWork) -> list[bool]:
             unit.session.add(a_tenant("ten_before"))
             return [
-                insert_if_new(unit.session, a_tenant("ten_known", sealed_key=b"second")),
-                insert_if_new(unit.session, a_tenant("ten_new")),
-                insert_if_new(unit.session, a_tenant("ten_known", sealed_key=b"third")),
+                insert_if_new(unit.transaction, a_tenant("ten_known", sealed_key=b"second")),
+                insert_if_new(unit.transaction, a_tenant("ten_new")),
+                insert_if_new(unit.transaction, a_tenant("ten_known", sealed_key=b"third")),
                 unit.trainings.add(a_training(tenant="ten_new")),
             ]
 

@@ -26,7 +26,7 @@ def caught_log(*, human: bool, masked: bool = True) -> Iterator[io.StringIO]:
     assert isinstance(handler.formatter, structlog.stdlib.ProcessorFormatter)
     processors = structlog.get_config()["processors"]
     if not masked:
-        processors = [one for one in processors if one is not mask_fields]
+        processors = [one for one in processors if one not in (mask_fields, mask_line)]
         handler.formatter.processors = [one for one in handler.formatter.processors if one is not mask_line]
     # Or loggers that are used here would stay as they are now for all tests that follow.
     structlog.configure(**{**structlog.get_config(), "cache_logger_on_first_use": False, "processors": processors})

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlmodel import SQLModel, select
 
@@ -241,3 +241,9 @@ async def stored_one(database: Database, table: type[Row]) -> Row:
     """The only committed row."""
     [row] = await stored(database, table)
     return row
+
+
+def columns_of(row: SQLModel) -> dict[str, Any]:
+    """Of a row of either kind: a session's, or a frozen one."""
+    table = SQLModel.metadata.tables[str(row.__tablename__)]
+    return {column.name: getattr(row, column.name) for column in table.columns}

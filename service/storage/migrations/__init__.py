@@ -26,6 +26,8 @@ _log = get_logger("migrations")
 OLDEST_CODE = "0006"
 
 _FOLDER = Path(__file__).parent
+# Of SQLite; `make schema` writes it.
+NEWEST_SCHEMA = _FOLDER / "newest.sql"
 _PATIENCE_SECONDS = 60.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 
@@ -92,12 +94,24 @@ def _migrate(connection: Connection, *, moving: bool) -> tuple[str | None, str |
     if before is not None and before not in _known():
         _refuse_unless_compatible(connection, before, moving=moving)
         return before, before
-    if before != newest:
+    if before is None and connection.dialect.name == "sqlite":
+        _make_at_once(connection)
+    elif before != newest:
         # Who held the locks of several revisions would stand across from requests more often.
         upgrade(connection, "head" if before is None or connection.dialect.name == "sqlite" else "+1")
     _note_oldest_code(connection)
     reached(CrashPoint.MIGRATING)
     return before, _revision(connection)
+
+
+def _make_at_once(connection: Connection) -> None:
+    """What the migrations come to: running each of them on a new file is a quarter of a first start's time, and leaves
+    11 MB in its memory.
+    """
+    for statement in NEWEST_SCHEMA.read_text("utf-8").split(";\n"):
+        connection.exec_driver_sql(statement)
+    noted = text("INSERT INTO alembic_version (version_num) VALUES (:newest)")
+    connection.execute(noted, {"newest": newest_revision()})
 
 
 def _goes_on(revision: str | None) -> bool:
