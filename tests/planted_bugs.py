@@ -45,7 +45,7 @@ BUGS = (
     Bug(
         "a result is stored whoever holds the row by now (no fencing)",
         "service/storage/prepared.py",
-        'col(Training.fence) == bindparam("held"),',
+        'TRAININGS.c.fence == bindparam("held"),',
         'bindparam("held") >= 0,',
         ("tests/storage/test_compare_and_set.py", "tests/trainings/test_crashes.py"),
     ),
@@ -153,8 +153,8 @@ BUGS = (
     Bug(
         "one failing unit of work undoes its whole group (no savepoints)",
         "service/storage/sqlite.py",
-        "        with connection.begin_nested():\n            return job, job.work(connection), None\n",
-        "        return job, job.work(connection), None\n",
+        '        driver.execute("ROLLBACK TO unit_of_work")\n',
+        "",
         ("tests/storage/test_group_commit.py", "tests/storage/test_transactions.py"),
     ),
     Bug(

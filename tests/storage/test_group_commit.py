@@ -9,6 +9,7 @@ from sqlalchemy import event
 
 from service.domain.errors import StorageUnavailable
 from service.storage.database import Database, UnitOfWork
+from service.storage.insert import insert_new
 from service.storage.sqlite import Sqlite
 from service.storage.tables import Tenant
 from tests.support.outage import busy_writer
@@ -31,6 +32,16 @@ def adds(id: str, *, padding: int = 0) -> Callable[[UnitOfWork], str]:
 def adds_and_raises(id: str) -> Callable[[UnitOfWork], str]:
     def work(unit: UnitOfWork) -> str:
         adds(id)(unit)
+        raise Mishap(id)
+
+    return work
+
+
+def inserts_and_raises(id: str) -> Callable[[UnitOfWork], str]:
+    """The same past the session, which undoes what is its own by itself."""
+
+    def work(unit: UnitOfWork) -> str:
+        insert_new(unit.transaction, a_tenant(id))
         raise Mishap(id)
 
     return work
@@ -70,8 +81,11 @@ async def test_more_than_the_largest_group_is_committed_too(sqlite: Database) ->
     assert await tenants(sqlite) == ids
 
 
-async def test_one_that_raises_is_undone_alone(sqlite: Database) -> None:
-    first, failed, last = await together(sqlite, adds("ten_a"), adds_and_raises("ten_b"), adds("ten_c"))
+@pytest.mark.parametrize("fails", [adds_and_raises, inserts_and_raises])
+async def test_one_that_raises_is_undone_alone(
+    sqlite: Database, fails: Callable[[str], Callable[[UnitOfWork], str]]
+) -> None:
+    first, failed, last = await together(sqlite, adds("ten_a"), fails("ten_b"), adds("ten_c"))
     assert (first, last) == ("ten_a", "ten_c")
     assert isinstance(failed, Mishap)
     assert await tenants(sqlite) == ["ten_a", "ten_c"]
