@@ -26,7 +26,8 @@ from bench.world import Cores, world
 def main(words: Sequence[str]) -> int:
     given = arguments.parser().parse_args(words)
     if given.what == "table":
-        print(report.design([report.read(file) for file in given.files]))
+        results = [report.read(file) for file in given.files]
+        print(f"{report.design(results, whole=True)}\n\n{report.sources(results)}")
     elif given.what == "picture":
         given.output.parent.mkdir(parents=True, exist_ok=True)
         drawing = PICTURES[given.picture]([row for file in given.files for row in report.read(file).rows])

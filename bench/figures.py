@@ -116,9 +116,9 @@ def judge(goals: Sequence[Goal], summaries: Mapping[Key, Mapping[str, Summary]])
     return judged
 
 
-def defects(rows: Sequence[Row], target: str) -> float:
-    """All that was lost, doubled or triggered again, in all runs of that target; not a number if none could tell."""
-    found = [row.figures[name] for row in rows if row.target == target for name in _DEFECTS if name in row.figures]
+def defects(rows: Sequence[Row]) -> float:
+    """All that was lost, doubled or triggered again; not a number if none could tell."""
+    found = [row.figures[name] for row in rows for name in _DEFECTS if name in row.figures]
     return sum(found) if found else math.nan
 
 

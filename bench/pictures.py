@@ -32,7 +32,7 @@ def growth(rows: Sequence[Row]) -> str:
     for title, name, factor in _PANELS:
         values = [one[name].median * factor for one in figures]
         line = Line(number(values[-1]), list(zip(numbers, values, strict=True)), dots=True)
-        panels.append(Panel(title, across, from_zero(values), [line], "models watched"))
+        panels.append(Panel(title, across, from_zero(values), [line], "models watched", aside=56))
         told.append(
             f"{title}: {number(values[0])} at {_short(numbers[0])} watched, {number(values[-1])} at {marks[-1][1]}"
         )

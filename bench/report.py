@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.figures import Judged, Key, Row, Summary, defects, judge, summarise
+from bench.figures import Goal, Judged, Key, Row, Summary, defects, judge, summarise
 from bench.goals import DEFECTS, GOALS
 from bench.machine import machine
 
@@ -31,8 +31,9 @@ class Result:
     @property
     def judged(self) -> list[Judged]:
         found = judge(GOALS, self.summaries)
-        defective = defects(self.rows, DEFECTS.figure.target)
-        return found if math.isnan(defective) else [*found, Judged(DEFECTS, defective, len(self.rows))]
+        ours = [row for row in self.rows if row.target == DEFECTS.figure.target]
+        defective = defects(ours)
+        return found if math.isnan(defective) else [*found, Judged(DEFECTS, defective, len(ours))]
 
 
 def begun(command: str) -> Result:
@@ -65,24 +66,49 @@ def tables(summaries: Mapping[Key, Mapping[str, Summary]]) -> str:
     return "\n\n".join(parts)
 
 
-def design(results: Sequence[Result]) -> str:
-    """The figures to reach, each as the last result that has it says; a ratio is always of one call. With commands."""
+def design(results: Sequence[Result], *, whole: bool = False) -> str:
+    """The figures to reach, each as the last result that has it says, with its command; a ratio is always of one call.
+    `whole`: also those that nobody has measured.
+    """
     last = {one.goal.name: (one, result.command) for result in results for one in result.judged}
-    lost = [one.value for result in results for one in result.judged if one.goal is DEFECTS]
-    rows = [
-        [
-            goal.name,
-            _quantity(sum(lost) if goal is DEFECTS else last[goal.name][0].value, goal.unit),
-            f"{'at most ' if goal.at_most and goal.must else ''}{_quantity(goal.must, goal.unit)}",
-            _quantity(goal.aim, goal.unit),
-            last[goal.name][0].verdict,
-            str(last[goal.name][0].rounds),
-            "all of these" if goal is DEFECTS else f"`{last[goal.name][1]}`",
-        ]
-        for goal in (*GOALS, DEFECTS)
-        if goal.name in last
-    ]
-    return _table([["figure", "measured", "must", "aim", "", "rounds", "command"], *rows])
+    lost = [one for result in results for one in result.judged if one.goal is DEFECTS]
+    if lost:
+        last[DEFECTS.name] = (
+            Judged(DEFECTS, sum(one.value for one in lost), sum(one.rounds for one in lost)),
+            "all of these",
+        )
+    rows, before = [], ""
+    for goal in (*GOALS, DEFECTS):
+        judged, command = last.get(goal.name, (None, ""))
+        if judged is None and not whole:
+            continue
+        rows.append([*_reached(goal, judged), "the same" if command and command == before else _code(command)])
+        before = command
+    return _table([["figure", "measured", "reached", "must", "aim", "rounds", "command"], *rows])
+
+
+def sources(results: Sequence[Result]) -> str:
+    """A line for each call: when, on what, and how busy that was."""
+    lines = []
+    for result in results:
+        of = result.machine
+        lines.append(
+            f"- {result.at}, {result.command}: commit {of['commit']}, {of['cores']} cores of {of['cpu']}, "
+            f"load {of['load']:.1f}, Python {of['python']}, SQLite {of['sqlite']}"
+        )
+    return "\n".join(lines)
+
+
+def _reached(goal: Goal, judged: Judged | None) -> list[str]:
+    at_most = "at most " if goal.at_most and goal.must else ""
+    limits = [f"{at_most}{_quantity(goal.must, goal.unit)}", _quantity(goal.aim, goal.unit)]
+    if judged is None:
+        return [goal.name, "", "", *limits, ""]
+    return [goal.name, _quantity(judged.value, goal.unit), judged.verdict, *limits, str(judged.rounds)]
+
+
+def _code(command: str) -> str:
+    return f"`{command}`" if command.startswith("python") else command
 
 
 def number(value: float) -> str:

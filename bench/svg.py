@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from html import escape
 
 _WIDTH, _HEIGHT, _EDGE = 900, 300, 16
-# Around the lines of a panel: for its title, the labels of its axes, and the names of the lines.
-_ABOVE, _BELOW, _LEFT, _RIGHT = 44, 44, 48, 98
+# Around the lines of a panel: for its title and the labels of its axes.
+_ABOVE, _BELOW, _LEFT = 44, 44, 48
 _LINE_HEIGHT = 15
 _STYLE = """
 svg { color-scheme: light dark; --ground: #ffffff; --text: #57606a; --strong: #1f2328; --rule: #d8dee4;
@@ -60,11 +60,14 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
+    """`under`: what its lower axis counts. `aside`: room for the names of the lines."""
+
     title: str
     across: Axis
     up: Axis
     lines: Sequence[Line]
     under: str = ""
+    aside: int = 98
 
 
 def from_zero(values: Sequence[float]) -> Axis:
@@ -102,7 +105,7 @@ def drawing(told: str, panels: Sequence[Panel]) -> str:
 
 
 def _panel(panel: Panel, left: float, width: float) -> Iterator[str]:
-    begin, end = left + _LEFT, left + width - _RIGHT
+    begin, end = left + _LEFT, left + width - panel.aside
     top, bottom = float(_ABOVE), float(_HEIGHT - _BELOW)
 
     def at(point: tuple[float, float]) -> tuple[float, float]:

@@ -113,19 +113,25 @@ def test_the_table_of_the_design_takes_a_ratio_from_one_call_and_the_last_that_h
     first = result("complete", *completed(10, 20, lost=1.0))
     last = result("full --only complete", *completed(300, 1000, lost=0.0, doubled=2.0))
     other = result("restart", Row("restart", "gateway", "0 watched", {"ready s": 2.0}))
-    [head, _, ratio, defective] = design([first, last, other]).splitlines()
-    assert [part.strip() for part in head.split("|")[1:4]] == ["figure", "measured", "must"]
-    assert [part.strip() for part in ratio.split("|")[1:-1]] == [
-        "completed trainings/s ÷ floor-aiohttp",
-        "0.3",
-        "0.5",
-        "0.8",
-        "missed",
-        "1",
-        "`python -m bench full --only complete`",
-    ]
+    [head, _, ratio, defective] = cells(design([first, last, other]))
+    assert head == ["figure", "measured", "reached", "must", "aim", "rounds", "command"]
+    command = "`python -m bench full --only complete`"
+    assert ratio == ["completed trainings/s ÷ floor-aiohttp", "0.3", "missed", "0.5", "0.8", "1", command]
     # What must not happen is counted over all of them.
-    assert [part.strip() for part in defective.split("|")[1:3]] == ["lost, doubled, triggered again", "3"]
+    assert defective == ["lost, doubled, triggered again", "3", "missed", "0", "0", "2", "all of these"]
+
+
+def test_the_whole_table_also_has_what_was_not_measured_and_says_a_command_once() -> None:
+    rows = [Row("complete", target, "64 in flight", {"completed/s": 1.0}) for target in ("gateway", "naive", "celery")]
+    found = {row[0]: row[1:] for row in cells(design([result("complete", *rows)], whole=True))[2:]}
+    assert list(found) == [*[goal.name for goal in GOALS], "lost, doubled, triggered again"]
+    assert found["completed trainings/s ÷ naive"] == ["1", "missed", "70", "110", "1", "`python -m bench complete`"]
+    assert found["completed trainings/s ÷ celery"][-1] == "the same"
+    assert found["memory of the idle process"] == ["", "", "at most 90 MB", "60 MB", "", ""]
+
+
+def cells(table: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
 
 
 def test_a_result_is_read_as_it_was_written(tmp_path: Path) -> None:

@@ -58,3 +58,9 @@ async def busy_writer(database: Database) -> AsyncIterator[None]:
     finally:
         leave.set()
         await task
+
+
+def waiting_for_the_writer(database: Database) -> int:
+    """How many units of work it will find when it is no longer busy."""
+    waiting: int = database._runner._jobs.qsize()  # type: ignore[attr-defined]
+    return waiting

@@ -92,6 +92,10 @@ class StoppablePostgres(PostgresServer):
         """Of the server that runs, the parent of all its processes."""
         return int((self._folder / "data/postmaster.pid").read_text().split()[0])
 
+    @property
+    def log(self) -> Path:
+        return self._folder / "log"
+
     def kill(self, backend: int) -> None:
         """End one of its processes as the kernel does when there is no memory left; the server recovers from that."""
         os.kill(backend, signal.SIGKILL)

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
+from tests.costs.bounds import CALLS_TO_WATCH_100_TRAININGS
 from tests.support.gateway import KEY, Gateway, World
 
 COUNT, STEP, STEPS = 100, 20.0, 100
@@ -95,5 +96,4 @@ async def test_a_sweep_spares_photogpt_most_of_what_a_loop_asks(world: World, fi
     figures(f"calls to watch {COUNT} trainings of one key: {dict(counts)}")
     assert counts["loop"] == 5 * COUNT
     assert counts["single polls"] <= counts["loop"]
-    # One reading of each model that says itself that it is ready, and a list at each turn.
-    assert counts["sweeps"] <= COUNT + 10
+    assert counts["sweeps"] <= CALLS_TO_WATCH_100_TRAININGS

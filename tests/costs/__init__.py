@@ -1,0 +1,1 @@
+"""What a training costs, in counts: no noise and no machine changes them."""
