@@ -34,9 +34,11 @@ class Bug:
 BUGS = (
     Bug(
         "the caller is answered before the commit",
-        "service/storage/sqlite.py",
-        "                _undone_alone(connection, job)\n",
-        "                _undone_alone(connection, job)\n                _answer([job])\n",
+        "service/storage/group_commit.py",
+        "                    job.result = job.work(connection)\n                except",
+        "                    job.result = job.work(connection)\n"
+        "                    job.done.get_loop().call_soon_threadsafe(job.answer)\n"
+        "                except",
         ("tests/storage/test_group_commit.py", "tests/storage/test_settle.py", "tests/storage/test_unavailable.py"),
     ),
     Bug(
@@ -149,7 +151,7 @@ BUGS = (
     ),
     Bug(
         "one failing unit of work undoes its whole group (no savepoints)",
-        "service/storage/sqlite.py",
+        "service/storage/group_commit.py",
         '        driver.execute("ROLLBACK TO unit_of_work")\n',
         "",
         ("tests/storage/test_group_commit.py", "tests/storage/test_transactions.py"),
@@ -221,8 +223,8 @@ BUGS = (
     Bug(
         "others poll a key while its list is read",
         "service/storage/sweeps.py",
-        ".values(polls_paused_until=until, sweep_after=",
-        ".values(sweep_after=",
+        "**values(polls_paused_until=until, ",
+        "**values(polls_paused_until=None, ",
         ("tests/storage/test_sweeps.py", "tests/trainings/test_sweeps.py"),
     ),
     Bug(

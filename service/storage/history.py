@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, exists
+from sqlalchemy import ColumnElement, bindparam, exists
 from sqlmodel import SQLModel, col, delete, select
 
 from service.domain.delivery import DeliveryStatus
 from service.domain.training import Status
+from service.storage import prepared
+from service.storage.statement import Statement
 from service.storage.tables import (
     Attempt,
     Callback,
@@ -29,17 +31,7 @@ _LOOKED_AT = 1000
 class History(Repository):
     def durations(self, *, limit: int) -> list[timedelta]:
         """How long the last trainings that became ready took, from the trigger to the reading that saw it."""
-        ended = select(Training.status, col(Training.triggered_at), col(Training.finished_at))
-        last = (
-            ended.where(col(Training.finished_at).is_not(None))
-            .order_by(col(Training.finished_at).desc())
-            .limit(_LOOKED_AT)
-            .subquery()
-        )
-        ready = select(last.c.triggered_at, last.c.finished_at).where(
-            last.c.status == Status.READY, last.c.triggered_at.is_not(None)
-        )
-        found = self._session.exec(ready.order_by(last.c.finished_at.desc()).limit(limit))
+        found = self._transaction.all(_LAST_READY, limit=limit)
         return [finished_at - triggered_at for triggered_at, finished_at in found]
 
     def prune(self, before: datetime, *, keys_before: datetime, limit: int) -> int:
@@ -110,3 +102,19 @@ class History(Repository):
 def _not_over(before: datetime) -> ColumnElement[bool]:
     """Still to be delivered, or ended since then, as what was resent."""
     return (col(Delivery.status) == DeliveryStatus.PENDING) | (col(Delivery.finished_at) >= before)
+
+
+_ended = prepared.TRAININGS.c
+_LAST = (
+    select(_ended.status, _ended.triggered_at, _ended.finished_at)
+    .where(_ended.finished_at.is_not(None))
+    .order_by(_ended.finished_at.desc())
+    .limit(_LOOKED_AT)
+    .subquery()
+)
+_LAST_READY: Statement[Any] = Statement(
+    select(_LAST.c.triggered_at, _LAST.c.finished_at)
+    .where(_LAST.c.status == Status.READY, _LAST.c.triggered_at.is_not(None))
+    .order_by(_LAST.c.finished_at.desc())
+    .limit(bindparam("limit"))
+)

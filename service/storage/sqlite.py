@@ -1,7 +1,7 @@
 """SQLite: one writer thread that commits in groups with full sync, and a few readers.
 
 Writers never wait for each other's locks, since there is only one; and the units of work that queue up while a commit
-is on its way to the disk share the next one. Each has a savepoint, so that one that fails is undone alone.
+is on its way to the disk share the next one (`group_commit`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,10 +21,10 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
-from service.crashpoints import CrashPoint, reached
 from service.domain.errors import ConfigurationError, StorageUnavailable
 from service.storage.compiled import COMPILED, Alike
 from service.storage.filesystem import file_system_here, fleeting, is_network
+from service.storage.group_commit import Job, commit_group
 from service.telemetry.logging import get_logger
 
 T = TypeVar("T")
@@ -55,15 +55,6 @@ class Dialect(Alike, SQLiteDialect_pysqlite):
 
 
 registry.register("sqlite.alike", __name__, Dialect.__name__)
-
-
-@dataclass(slots=True, eq=False)
-class Job:
-    """A unit of work that waits for its commit; after that what came of it."""
-
-    work: Callable[[Connection], Any]
-    result: Any = None
-    problem: BaseException | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -150,30 +141,22 @@ class Sqlite:
         return not busy
 
     def _write_groups(self) -> None:
-        while (first := self._jobs.get()) is not None:
-            group, last = _queued_behind(first, self._jobs)
-            self._on_group(len(group))
-            wanted = [job for job in group if not job.done.cancelled()]
-            commit_group(self._writing, wanted)
-            _answer(wanted)
-            if last:
-                return
-
-
-def commit_group(engine: Engine, group: Sequence[Job]) -> None:
-    """Run a group of jobs in one transaction, and note in each what came of it, after the commit; a failed commit fails
-    them all.
-
-    Whatever goes wrong goes to those who wait for the jobs: the thread that calls this must not die of it.
-    """
-    try:
-        with engine.begin() as connection:
-            for job in group:
-                _undone_alone(connection, job)
-        reached(CrashPoint.UNACKNOWLEDGED)
-    except BaseException as error:  # noqa: BLE001
-        for job in group:
-            job.problem = error
+        with ExitStack() as stack:
+            connection: Connection | None = None
+            while (first := self._jobs.get()) is not None:
+                group, last = _queued_behind(first, self._jobs)
+                self._on_group(len(group))
+                wanted = [job for job in group if not job.done.cancelled()]
+                try:
+                    # Once for all: to take one out of the pool and to give it back takes three times a transaction.
+                    connection = connection or stack.enter_context(self._writing.connect())
+                    commit_group(connection, wanted)
+                except Exception as error:  # noqa: BLE001  # goes to whoever waits
+                    for job in wanted:
+                        job.problem = error
+                _answer(wanted)
+                if last:
+                    return
 
 
 def _answer(group: Sequence[_Asked]) -> None:
@@ -201,27 +184,6 @@ def _queued_behind(first: _Asked, jobs: queue.SimpleQueue[_Asked | None]) -> tup
             return group, True
         group.append(job)
     return group, False
-
-
-def _undone_alone(connection: Connection, job: Job) -> None:
-    # In the driver's words: SQLAlchemy's own savepoint costs as much as several statements.
-    driver: Any = connection.connection.dbapi_connection
-    driver.execute("SAVEPOINT unit_of_work")
-    try:
-        job.result = job.work(connection)
-    except BaseException as error:  # goes to whoever waits
-        if not _still_open(connection):
-            # SQLite itself rolled everything back (disk full, I/O error): nothing of the group stands. `error` may only
-            # say that the savepoint is gone.
-            raise StorageUnavailable("The database undid the transaction; its disk may be full.") from error
-        job.problem = error
-        driver.execute("ROLLBACK TO unit_of_work")
-    driver.execute("RELEASE unit_of_work")
-
-
-def _still_open(connection: Connection) -> bool:
-    """Whether SQLite, not SQLAlchemy, thinks that the transaction goes on."""
-    return bool(connection.connection.dbapi_connection and connection.connection.dbapi_connection.in_transaction)
 
 
 def _in_transaction(engine: Engine, work: Callable[[Connection], T]) -> T:

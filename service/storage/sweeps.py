@@ -14,7 +14,7 @@ from sqlmodel import col
 from service.domain.training import Status, Watch
 from service.storage import prepared
 from service.storage.rows import TrainingRow
-from service.storage.statement import Statement, listed, rows_of
+from service.storage.statement import Change, Statement, listed, parameters, rows_of, values
 from service.storage.tables import Tenant, Training
 from service.storage.trainings import DueTraining, due_training
 from service.storage.transaction import Repository
@@ -126,11 +126,8 @@ class Sweeps(Repository):
             return None
         waiting = {row.id for row in found if row.due_at is not None and row.due_at <= now}
         whole = len(found) < MOST_OF_ONE_SWEEP
-        self._session.exec(
-            update(Tenant)
-            .where(col(Tenant.id) == tenant_id)
-            .values(polls_paused_until=until, sweep_after=limits.again if whole else now)
-        )
+        again = limits.again if whole else now
+        self._transaction.run(_BEGIN, tenant=tenant_id, **values(polls_paused_until=until, sweep_after=again))
         return DueSweep(
             tenant_id=tenant_id,
             sealed_key=key,
@@ -175,6 +172,11 @@ _WITH_SEVERAL: Statement[Any] = Statement(
     )
     # Whoever holds a tenant just now may wait for a training that this claim holds.
     .with_for_update(skip_locked=True, key_share=True)
+)
+_BEGIN = Change(
+    update(_TENANTS)
+    .where(_TENANTS.c.id == bindparam("tenant"))
+    .values(**parameters(_TENANTS, ("polls_paused_until", "sweep_after")))
 )
 _WATCHED = Statement(
     select(_TRAININGS)

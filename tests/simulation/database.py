@@ -13,8 +13,9 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.pool import StaticPool
 
 from service.storage.database import Database
+from service.storage.group_commit import Job, commit_group
 from service.storage.migrations import migrate
-from service.storage.sqlite import Job, commit_group, sqlite_engine
+from service.storage.sqlite import sqlite_engine
 from tests.simulation.faults import Faults
 from tests.storage.interleaving import in_another_thread
 
@@ -83,7 +84,8 @@ class Handle:
             return
         _reasons_to_fail.append(self._reason_to_fail)
         try:
-            commit_group(self._disk.engine, [job for job, _ in group])
+            with self._disk.engine.connect() as connection:
+                commit_group(connection, [job for job, _ in group])
         finally:
             _reasons_to_fail.pop()
         self._disk.on_commit()

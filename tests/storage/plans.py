@@ -50,6 +50,8 @@ async def plan_of(database: Database, work: Callable[[UnitOfWork], object], *, s
     plan = Plan()
 
     def look(unit: UnitOfWork) -> None:
+        plan.steps.clear()
+        plan.effort = 0  # what raises may run twice
         connection = unit.transaction.connection
         if small and connection.dialect.name == "postgresql":
             connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
