@@ -21,8 +21,8 @@ _PLANS = {
 def parser() -> argparse.ArgumentParser:
     every = argparse.ArgumentParser(
         prog="python -m bench",
-        description="Measure the gateway: `short` takes minutes, `full` about an hour; a workload by its name alone is for "
-        "questions. All of it stays on this machine. Compare figures of one call only.",
+        description="Measure the gateway: `short` takes minutes, `full` about an hour; a workload by its name alone is "
+        "for questions. All of it stays on this machine. Compare figures of one call only.",
     )
     what = every.add_subparsers(dest="what", required=True, metavar="WHAT")
     for name, meaning in _PLANS.items():
