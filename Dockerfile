@@ -40,7 +40,7 @@ COPY --from=build /app /app
 # and its health check import, base included: half of what compiling everything would take. (What needs packages of
 # another lock is passed over, and what Alembic runs can't be imported.)
 RUN ["/app/bin/python", "-c", "\
-import compileall, http.client, asyncpg, sqlalchemy.dialects.postgresql.asyncpg, sqlalchemy.dialects.sqlite, service\n\
+import compileall, http.client, asyncpg, sqlalchemy.dialects.postgresql.asyncpg, sqlalchemy.dialects.sqlite, rich.table, service\n\
 from contextlib import suppress; from importlib import import_module; from pkgutil import walk_packages\n\
 for found in walk_packages(service.__path__, 'service.', onerror=lambda name: None):\n\
  with suppress(ModuleNotFoundError): '.migrations.' in found.name or import_module(found.name)\n\

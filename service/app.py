@@ -29,6 +29,7 @@ from service.api.body import BodyGuard
 from service.api.edge import Edge
 from service.api.schemas import EndpointEventOut, EventOut, Problem
 from service.components import Components
+from service.ops.awaited import Awaited
 
 _TAGS = {
     "Trainings": "Train a model and watch it.",
@@ -93,10 +94,7 @@ def create_app(components: Components | None = None, rng: random.Random | None =
     )
     app.add_middleware(Access)
     if components is not None and page is not None:
-        # Not before it is wanted: templates and signatures take a while to import.
-        from service.ops.install import install  # noqa: PLC0415
-
-        install(app, components, rng or random.SystemRandom())
+        app.add_middleware(Awaited, application=app, components=components, rng=rng or random.SystemRandom())
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's documented way to extend it
     return app
 

@@ -35,11 +35,8 @@ BUGS = (
     Bug(
         "the caller is answered before the commit",
         "service/storage/sqlite.py",
-        "            answers.extend(_undone_alone(connection, job) for job in group)\n",
-        "            answers.extend(_undone_alone(connection, job) for job in group)\n"
-        "            for job, result, problem in answers:\n"
-        "                job.done.set_result(result) if problem is None else job.done.set_exception(problem)\n"
-        "            answers.clear()\n",
+        "                _undone_alone(connection, job)\n",
+        "                _undone_alone(connection, job)\n                _answer([job])\n",
         ("tests/storage/test_group_commit.py", "tests/storage/test_settle.py", "tests/storage/test_unavailable.py"),
     ),
     Bug(

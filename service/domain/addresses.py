@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+# Receivers are few, and each is asked for at every step of every attempt.
+_REMEMBERED = 1024
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -91,6 +95,12 @@ IPV6_RANGES = _ranges(
 )
 
 
+@lru_cache(maxsize=_REMEMBERED)
+def read_address(text: str) -> Address:
+    """ValueError if it is none."""
+    return ip_address(text)
+
+
 def kind_of(address: Address) -> AddressKind:
     return _judged(address)[0]
 
@@ -100,6 +110,7 @@ def rule_of(address: Address) -> str:
     return _judged(address)[1]
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def _judged(address: Address) -> tuple[AddressKind, str]:
     if isinstance(address, IPv4Address):
         found = _first(IPV4_RANGES, address)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
 from service.domain.addresses import Address, AddressKind, Network, kind_of, rule_of
-from service.domain.egress import Target, canonical_url, read_host, read_port, target_of
+from service.domain.egress import Target, read_host, read_port, read_url
 from service.domain.errors import DestinationNotAllowed, InvalidCallback
 
 # Byte for byte the same for every destination that is refused: whoever tries addresses learns nothing of what is there.
@@ -129,17 +129,20 @@ class Destinations:
 
         InvalidCallback names `pointer` and the reason; DestinationNotAllowed gives none.
         """
+        return self.admitted(url, pointer=pointer)[0]
+
+    def admitted(self, url: str, *, pointer: str) -> tuple[str, Target]:
+        """The same, and where it leads."""
         try:
-            canonical = canonical_url(url)
+            canonical, target = read_url(url)
         except ValueError as reason:
             raise InvalidCallback(f"The callback URL {reason}.", pointer=pointer) from None
-        target = target_of(canonical)
         known = [target.literal] if target.literal is not None else []
         if self.judge(target, known) is not None:
             raise self.refusal(target, pointer=pointer)
         if not known and self._needs_https(target) and not self._may_be_covered(target):
             raise InvalidCallback(_NOT_HTTPS, pointer=pointer)
-        return canonical
+        return canonical, target
 
     def judge(self, target: Target, addresses: Iterable[Address], *, on_this_machine: bool = False) -> str | None:
         """None if `target` may be called at every one of `addresses`, else the rule against it: for the log alone.

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv6Address
 
-from service.domain.addresses import Address
+from service.domain.addresses import Address, read_address
 
 LONGEST_URL = 2048
 _TOO_LONG = f"is longer than {LONGEST_URL} characters"
@@ -38,13 +38,18 @@ class Target:
 
 def canonical_url(text: str) -> str:
     """The one spelling of the URL `text`. ValueError says what "The callback URL" is or has that it must not."""
+    return read_url(text)[0]
+
+
+def read_url(text: str) -> tuple[str, Target]:
+    """The same, and where it leads, which is where its one spelling leads."""
     target, rest = _read(text)
     port = "" if target.port == _DEFAULT_PORTS[target.scheme] else f":{target.port}"
     canonical = f"{target.scheme}://{_bracketed(target)}{port}{rest}"
     if len(canonical) > LONGEST_URL:
         # By the slash between host and query.
         raise ValueError(_TOO_LONG)
-    return canonical
+    return canonical, target
 
 
 def target_of(canonical_url: str) -> Target:
@@ -69,7 +74,7 @@ def _read(text: str) -> tuple[Target, str]:
     authority = _AUTHORITY.fullmatch(parts["authority"])
     if authority is None:
         raise ValueError("has a host or port that is not plainly written")
-    if any(segment in _DOTS for segment in (parts["path"] or "").split("/")):
+    if not _DOTS.isdisjoint((parts["path"] or "").split("/")):
         raise ValueError("has a '.' or '..' segment in its path, which clients resolve before they call")
     host, literal = read_host(authority["host"])
     port = read_port(authority["port"]) if authority["port"] else _DEFAULT_PORTS[scheme]
@@ -100,7 +105,7 @@ def read_host(text: str) -> tuple[str, Address | None]:
     if labels[-1][:1].isdigit():
         # `127.1`, `0x7f.1`, `017700000001`: getaddrinfo reads them as addresses, other parsers as names.
         try:
-            v4 = IPv4Address(host)
+            v4 = read_address(host)
         except ValueError:
             raise ValueError("has a host that is neither a name nor a plain IPv4 address") from None
         return str(v4), v4

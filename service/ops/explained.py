@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from service.ops import PREFIX
 from service.ops.desk import POLICY, render
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ class Explained:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not _asks_for_a_page(scope):
+        if not _asks_for_a_page(scope):
             await self._app(scope, receive, send)
             return
         started: Message | None = None
@@ -44,9 +43,6 @@ class Explained:
 
 
 def _asks_for_a_page(scope: Scope) -> bool:
-    path: str = scope["path"]
-    if path != PREFIX and not path.startswith(f"{PREFIX}/"):
-        return False
     headers = dict(scope["headers"])
     return b"text/html" in headers.get(b"accept", b"") and b"hx-request" not in headers
 

@@ -1,10 +1,11 @@
-"""Puts the pages into the application, where the settings want them."""
+"""Puts the pages into the application."""
 
 from __future__ import annotations
 
 import random
 
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from service.components import Components
 from service.domain.secret import Secret
@@ -15,12 +16,12 @@ from service.ops.overview import Glance
 from service.ops.sessions import Sessions
 
 
-def install(app: FastAPI, components: Components, rng: random.Random) -> None:
-    """The routes, and last of all middleware the one that explains. `rng`: strong."""
+def install(application: FastAPI, app: ASGIApp, components: Components, rng: random.Random) -> ASGIApp:
+    """The routes; what is returned explains `app`, which answers them and all others. `rng`: strong."""
     token = components.settings.admin_token
     secret = Secret(token.get_secret_value()) if token else None
-    app.state.ops = Desk(components, Sessions(secret, components.clock, rng), Glance(components))
+    application.state.ops = Desk(components, Sessions(secret, components.clock, rng), Glance(components))
     # In this order: an action is whatever has three parts.
     for module in (door, live, pages, actions):
-        app.include_router(module.router)
-    app.add_middleware(Explained)
+        application.include_router(module.router)
+    return Explained(app)

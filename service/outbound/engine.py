@@ -10,14 +10,14 @@ import socket
 import ssl
 import sys
 from collections.abc import AsyncIterable, Mapping, Sequence
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv6Address
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, AbstractStreamWriter, ResolveResult
 from aiohttp.connector import AddrInfoType, Connection
 from yarl import URL
 
-from service.domain.addresses import Address
+from service.domain.addresses import Address, read_address
 from service.outbound.guard import Guard, Names, Refused
 from service.outbound.passage import Passage, passage
 from service.outbound.whole import Received, Whole, body_of_answer
@@ -226,7 +226,7 @@ def _to_dial(addresses: Sequence[Address]) -> list[Address]:
 def _socket(address: AddrInfoType) -> socket.socket:
     """For one connect, to exactly this address."""
     family, kind, protocol, _, sockaddr = address
-    passage.get().approve([ip_address(str(sockaddr[0]))])
+    passage.get().approve([read_address(str(sockaddr[0]))])
     return _Socket(passage.get(), family, kind, protocol)
 
 

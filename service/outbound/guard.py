@@ -68,19 +68,14 @@ class Guard:
 
         Raises InvalidCallback, or DestinationNotAllowed without a reason.
         """
-        try:
-            return self._destinations.canonical(url, pointer=pointer)
-        except DestinationNotAllowed:
-            self._note_refusal_of(url)
-            raise
+        return self._admitted(url, pointer)[0]
 
     async def check(self, url: str, pointer: str) -> str:
         """The same, and what its name leads to now is judged as well. Not for strangers, who would fill the lookups.
 
         That may change before it is called: a name that is unknown, or slow to be found, is accepted.
         """
-        canonical = self.canonical(url, pointer)
-        target = target_of(canonical)
+        canonical, target = self._admitted(url, pointer)
         rule = self._rule_against(target, await self._addresses_now(target))
         if rule is not None:
             _note(target, rule)
@@ -112,6 +107,13 @@ class Guard:
     def refuse(self, target: Target, rule: str) -> NoReturn:
         _note(target, rule)
         raise Refused("destination not allowed")
+
+    def _admitted(self, url: str, pointer: str) -> tuple[str, Target]:
+        try:
+            return self._destinations.admitted(url, pointer=pointer)
+        except DestinationNotAllowed:
+            self._note_refusal_of(url)
+            raise
 
     async def _addresses_now(self, target: Target) -> Sequence[Address]:
         if target.literal is not None:

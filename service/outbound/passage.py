@@ -6,11 +6,10 @@ import asyncio
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 
 from aiohttp.connector import Connection
 
-from service.domain.addresses import Address
+from service.domain.addresses import Address, read_address
 from service.domain.egress import Target
 from service.outbound.guard import Guard
 
@@ -63,7 +62,7 @@ class Passage:
             # The other side has ended it, or said something unasked while it was kept.
             raise ConnectionResetError("the connection went stale")
         if self.guard is not None and self.target is not None:
-            address = ip_address(str(peer[0]))
+            address = read_address(str(peer[0]))
             if self._approved and address not in self._approved:
                 self.guard.refuse(self.target, "connected to another address than the one that was judged")
             self.approve([address])

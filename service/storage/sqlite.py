@@ -11,8 +11,8 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -57,12 +57,28 @@ class Dialect(Alike, SQLiteDialect_pysqlite):
 registry.register("sqlite.alike", __name__, Dialect.__name__)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Job:
-    """A unit of work that waits for its commit, and whoever waits for `done`."""
+    """A unit of work that waits for its commit; after that what came of it."""
 
     work: Callable[[Connection], Any]
-    done: Future[Any] = field(default_factory=Future)
+    result: Any = None
+    problem: BaseException | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Asked(Job):
+    """One that somebody in an event loop waits for."""
+
+    done: asyncio.Future[Any] = field(kw_only=True)
+
+    def answer(self) -> None:
+        if self.done.done():
+            return  # whoever waited has gone
+        if self.problem is None:
+            self.done.set_result(self.result)
+        else:
+            self.done.set_exception(self.problem)
 
 
 class Sqlite:
@@ -80,7 +96,7 @@ class Sqlite:
         self._on_group = on_group
         self._writing = sqlite_engine(url, begin="BEGIN IMMEDIATE", pool_size=1)
         self._reading = sqlite_engine(url, begin="BEGIN", pool_size=_READERS, read_only=True)
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
         self._closed = False
         self._writer = threading.Thread(target=self._write_groups, name="sqlite-writer", daemon=True)
         self._writer.start()
@@ -90,9 +106,9 @@ class Sqlite:
         """Run `work` in the writer thread; returns after the commit that holds it."""
         if self._closed:
             raise StorageUnavailable("The database is closed.")  # nobody would take the job out of the queue
-        job = Job(work)
+        job = _Asked(work, done=asyncio.get_running_loop().create_future())
         self._jobs.put(job)
-        result: T = await asyncio.wrap_future(job.done)
+        result: T = await job.done
         return result
 
     async def read(self, work: Callable[[Connection], T]) -> T:
@@ -137,31 +153,43 @@ class Sqlite:
         while (first := self._jobs.get()) is not None:
             group, last = _queued_behind(first, self._jobs)
             self._on_group(len(group))
-            commit_group(self._writing, [job for job in group if job.done.set_running_or_notify_cancel()])
+            wanted = [job for job in group if not job.done.cancelled()]
+            commit_group(self._writing, wanted)
+            _answer(wanted)
             if last:
                 return
 
 
 def commit_group(engine: Engine, group: Sequence[Job]) -> None:
-    """Run a group of jobs in one transaction and answer each, after the commit; a failed commit fails them all.
+    """Run a group of jobs in one transaction, and note in each what came of it, after the commit; a failed commit fails
+    them all.
 
     Whatever goes wrong goes to those who wait for the jobs: the thread that calls this must not die of it.
     """
-    answers: list[tuple[Job, Any, BaseException | None]] = []
     try:
         with engine.begin() as connection:
-            answers.extend(_undone_alone(connection, job) for job in group)
+            for job in group:
+                _undone_alone(connection, job)
         reached(CrashPoint.UNACKNOWLEDGED)
     except BaseException as error:  # noqa: BLE001
-        answers = [(job, None, error) for job in group]
-    for job, result, problem in answers:
-        if problem is None:
-            job.done.set_result(result)
-        else:
-            job.done.set_exception(problem)
+        for job in group:
+            job.problem = error
 
 
-def _queued_behind(first: Job, jobs: queue.SimpleQueue[Job | None]) -> tuple[list[Job], bool]:
+def _answer(group: Sequence[_Asked]) -> None:
+    """Wake whoever waits: each event loop once, since that takes a system call."""
+    for loop in {job.done.get_loop() for job in group}:
+        with suppress(RuntimeError):  # closed, and nobody waits
+            loop.call_soon_threadsafe(_answer_those_of, loop, group)
+
+
+def _answer_those_of(loop: asyncio.AbstractEventLoop, group: Sequence[_Asked]) -> None:
+    for job in group:
+        if job.done.get_loop() is loop:
+            job.answer()
+
+
+def _queued_behind(first: _Asked, jobs: queue.SimpleQueue[_Asked | None]) -> tuple[list[_Asked], bool]:
     """`first` and what else waits already, and whether the end of all jobs was among it."""
     group = [first]
     while len(group) < _LARGEST_GROUP:
@@ -175,22 +203,20 @@ def _queued_behind(first: Job, jobs: queue.SimpleQueue[Job | None]) -> tuple[lis
     return group, False
 
 
-def _undone_alone(connection: Connection, job: Job) -> tuple[Job, Any, BaseException | None]:
+def _undone_alone(connection: Connection, job: Job) -> None:
     # In the driver's words: SQLAlchemy's own savepoint costs as much as several statements.
     driver: Any = connection.connection.dbapi_connection
     driver.execute("SAVEPOINT unit_of_work")
     try:
-        result = job.work(connection)
+        job.result = job.work(connection)
     except BaseException as error:  # goes to whoever waits
         if not _still_open(connection):
             # SQLite itself rolled everything back (disk full, I/O error): nothing of the group stands. `error` may only
             # say that the savepoint is gone.
             raise StorageUnavailable("The database undid the transaction; its disk may be full.") from error
+        job.problem = error
         driver.execute("ROLLBACK TO unit_of_work")
-        driver.execute("RELEASE unit_of_work")
-        return job, None, error
     driver.execute("RELEASE unit_of_work")
-    return job, result, None
 
 
 def _still_open(connection: Connection) -> bool:

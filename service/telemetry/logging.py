@@ -6,13 +6,13 @@ import json
 import logging
 import sys
 import threading
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from contextvars import Token
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
-import structlog
-
 from service.telemetry.masking import mask_fields, mask_line
+from service.telemetry.plain_structlog import structlog
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger, Processor
@@ -23,9 +23,20 @@ def get_logger(name: str) -> FilteringBoundLogger:
     return cast("FilteringBoundLogger", structlog.get_logger(name))
 
 
-def bound(**fields: str) -> AbstractContextManager[None]:
+class bound:  # noqa: N801  # read as a word: `with bound(request_id=...)`
     """Lines that are logged meanwhile, by whatever is called or begun there, have these fields."""
-    return cast("AbstractContextManager[None]", structlog.contextvars.bound_contextvars(**fields))
+
+    __slots__ = ("_before", "_fields")
+
+    def __init__(self, **fields: str) -> None:
+        self._fields = fields
+        self._before: Mapping[str, Token[Any]] = {}
+
+    def __enter__(self) -> None:
+        self._before = structlog.contextvars.bind_contextvars(**self._fields)
+
+    def __exit__(self, *_: object) -> None:
+        structlog.contextvars.reset_contextvars(**self._before)
 
 
 def configure_logging(level: str, *, human: bool) -> None:

@@ -62,9 +62,9 @@ async def test_it_ends_with_the_process(visitor: Visitor) -> None:
 
 
 async def test_so_many_pages_are_kept_up_to_date_and_one_that_leaves_makes_room(visitor: Visitor) -> None:
-    streams = visitor.app.state.ops.streams
     async with on_a_socket(visitor) as http, AsyncExitStack() as open_ones:
         first = await http.send(http.build_request("GET", "/ops/changes"), stream=True)
+        streams = visitor.app.state.ops.streams
         for _ in range(MOST_STREAMS - 1):
             await open_ones.enter_async_context(http.stream("GET", "/ops/changes"))
         async with http.stream("GET", "/ops/changes") as refused:

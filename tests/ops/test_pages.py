@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any
 
@@ -208,8 +209,19 @@ async def test_what_pages_load_is_kept_for_good_under_a_name_that_changes_with_i
     assert (await visitor.http.get("/ops/assets/nothing.js")).status_code == 404
 
 
+async def test_the_pages_come_in_once_however_many_are_the_first_to_ask(visitor: Visitor) -> None:
+    before = len(visitor.app.routes)
+    await asyncio.gather(*(visitor.page("/ops") for _ in range(3)))
+    brought = len(visitor.app.routes)
+    assert brought > before
+    await visitor.page("/ops")
+    assert len(visitor.app.routes) == brought
+    assert len(set(map(repr, visitor.app.routes[before:]))) == brought - before
+
+
 async def test_the_overview_is_read_once_a_second_however_many_look(visitor: Visitor) -> None:
     await visitor.gateway.started()
+    await visitor.page("/ops")
     first = visitor.app.state.ops.glance
     seen = await first.look()
     assert await first.look() is seen

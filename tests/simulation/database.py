@@ -90,11 +90,10 @@ class Handle:
         for job, waiting in group:
             if waiting.cancelled():
                 continue
-            error = job.done.exception()
-            if error is None:
-                waiting.set_result(job.done.result())
+            if job.problem is None:
+                waiting.set_result(job.result)
             elif not self.dead:
-                waiting.set_exception(error)
+                waiting.set_exception(job.problem)
 
     def _reason_to_fail(self) -> BaseException | None:
         if self.dead:
