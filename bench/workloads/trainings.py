@@ -16,6 +16,7 @@ _NO_POLLS_YET = 300.0
 _WARM_UP_SECONDS = 0.5
 _LOOK_AGAIN = 0.25
 _QUIET_INTERVALS = 8
+_LONGEST_DRAIN = 300.0
 # What takes PhotoGPT 25 minutes here takes a hundredth, and so does the poll interval.
 _TRAINING_SECONDS, _INTERVAL = 15.0, 3.0
 
@@ -97,14 +98,17 @@ async def calls(world: World, target: Target, sizes: Sizes) -> list[Row]:
 
 
 async def _drained(world: World, service: Service, wanted: int, sizes: Sizes) -> float:
-    """Wait until all webhooks came, or none comes any more. Returns the most memory seen."""
-    most, received, last = service.tree.megabytes(), -1, time.monotonic()
-    while (now := time.monotonic()) < last + _QUIET_INTERVALS * sizes.poll_interval:
+    """Wait until all webhooks came, or neither they nor polls come any more: some poll all models before they deliver
+    the first. Returns the most memory seen.
+    """
+    most, seen, began = service.tree.megabytes(), (-1, -1), time.monotonic()
+    last = began
+    while (now := time.monotonic()) < min(last + _QUIET_INTERVALS * sizes.poll_interval, began + _LONGEST_DRAIN):
         counts = await world.counts()
         most = max(most, service.tree.megabytes())
         if counts["subjects"] >= wanted:
             break
-        if counts["subjects"] != received:
-            received, last = counts["subjects"], now
+        if (progress := (counts["subjects"], counts["readings"])) != seen:
+            seen, last = progress, now
         await asyncio.sleep(_LOOK_AGAIN)
     return most
