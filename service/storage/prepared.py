@@ -20,7 +20,9 @@ ENDPOINTS, DELIVERIES, ATTEMPTS = table_of(WebhookEndpoint), table_of(Delivery),
 
 TENANT = Statement(select(TENANTS).where(TENANTS.c.id == bindparam("tenant_id")), rows_of(TenantRow))
 HOLD_TENANT: Statement[Any] = Statement(
-    select(TENANTS.c.id).where(TENANTS.c.id == bindparam("tenant_id")).with_for_update(key_share=True)
+    select(TENANTS.c.sealed_key.is_not(None))
+    .where(TENANTS.c.id == bindparam("tenant_id"))
+    .with_for_update(key_share=True)
 )
 
 TRAINING = Statement(select(TRAININGS).where(TRAININGS.c.id == bindparam("training_id")), rows_of(TrainingRow))

@@ -33,9 +33,11 @@ class Tenants(Repository):
         """The signing secret of whichever tenant, or None if there is no tenant."""
         return self._session.exec(select(Tenant.sealed_signing_secret).limit(1)).first()
 
-    def hold(self, tenant_id: str) -> None:
-        """Whoever else holds this tenant waits for the end of this transaction, and then sees what it has stored."""
-        self._transaction.all(prepared.HOLD_TENANT, tenant_id=tenant_id)
+    def hold(self, tenant_id: str) -> bool:
+        """Whoever else holds this tenant waits for the end of this transaction, and then sees what it has stored.
+        Whether its key is kept.
+        """
+        return any(kept for (kept,) in self._transaction.all(prepared.HOLD_TENANT, tenant_id=tenant_id))
 
     def rotate_secret(self, tenant_id: str, sealed: bytes, *, until: datetime | None) -> None:
         """A new signing secret; the one before signs, too, until then, or no more from now on."""
@@ -75,8 +77,8 @@ class Tenants(Repository):
         """Erase the key in the same transaction that ends the tenant's last active training (promise 7)."""
         # Without this PostgreSQL would erase the key of a training that begins at this moment, and keep it for ever
         # when the last two trainings end at once.
-        self.hold(tenant_id)
-        self._transaction.run(_ERASE_IDLE_KEY, tenant_id=tenant_id)
+        if self.hold(tenant_id):
+            self._transaction.run(_ERASE_IDLE_KEY, tenant_id=tenant_id)
 
 
 def _has_active_training() -> Exists:

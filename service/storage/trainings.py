@@ -73,10 +73,13 @@ class Trainings(Repository):
     def __init__(self, transaction: Transaction, facts: Facts) -> None:
         super().__init__(transaction)
         self._facts = facts
+        self._callbacks: dict[str, Sequence[Callback]] = {}
 
     def add(self, training: Training) -> bool:
         """False when the tenant already has an active training of that model."""
-        return insert_if_new(self._transaction, training)
+        if added := insert_if_new(self._transaction, training):
+            self._callbacks[training.id] = []
+        return added
 
     def get(self, tenant_id: str, training_id: str) -> Training | None:
         training = self._transaction.first(prepared.TRAINING, training_id=training_id)
@@ -178,9 +181,8 @@ class Trainings(Repository):
             "finished_at": now if ended else None,
             **changes,
         }
-        statement = prepared.save_training(columns)
-        held = {"training_id": training_id, "held": fence}
-        return self._transaction.first(statement, new_events=new_events, **held, **values(**columns))
+        asked = {"training_id": training_id, "held": fence, "new_events": new_events, **values(**columns)}
+        return self._transaction.first(prepared.save_training(columns), **asked)
 
     def resume_suspended(self, tenant_id: str, *, now: datetime) -> None:
         """The tenant's key works again: poll what was suspended as soon as its interval allows."""
@@ -203,6 +205,7 @@ class Trainings(Repository):
 
     def put_callback(self, callback: Callback) -> None:
         """Add `callback`, or let it replace what its training's callback of the same URL hears and is signed with."""
+        self._callbacks.pop(callback.training_id, None)
         if insert_if_new(self._transaction, callback):
             return
         self._session.exec(
@@ -223,9 +226,11 @@ class Trainings(Repository):
             found[callback.training_id].append(callback)
         return found
 
-    def callbacks_of(self, training_id: str) -> list[Callback]:
-        """The callbacks of one training, oldest first."""
-        return self._transaction.all(prepared.CALLBACKS_OF_TRAINING, training_id=training_id)
+    def callbacks_of(self, training_id: str) -> Sequence[Callback]:
+        """The callbacks of one training, oldest first; read once in a transaction, since none but it can add any."""
+        if (known := self._callbacks.get(training_id)) is None:
+            known = self._transaction.all(prepared.CALLBACKS_OF_TRAINING, training_id=training_id)
+        return self._callbacks.setdefault(training_id, known)
 
 
 _TRAININGS, _TENANTS = prepared.TRAININGS, prepared.TENANTS

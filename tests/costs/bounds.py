@@ -24,15 +24,15 @@ REQUEST, POLL, LAST_POLL, WEBHOOK = "train request", "poll without news", "last 
 # Nothing else waits: each step has its claim and its commits for itself. Many that are due share them.
 WHAT_ONE_TRAINING_COSTS: dict[str, dict[str, Cost]] = {
     "sqlite": {
-        REQUEST: Cost(statements=14, savepoints=0, commits=2, calls=2),
+        REQUEST: Cost(statements=12, savepoints=0, commits=2, calls=2),
         POLL: Cost(statements=4, savepoints=0, commits=2, calls=1),
-        LAST_POLL: Cost(statements=12, savepoints=0, commits=2, calls=1),
+        LAST_POLL: Cost(statements=11, savepoints=0, commits=2, calls=1),
         WEBHOOK: Cost(statements=8, savepoints=0, commits=2),
     },
     "postgres": {
-        REQUEST: Cost(statements=16, savepoints=0, commits=2, calls=2),
+        REQUEST: Cost(statements=14, savepoints=0, commits=2, calls=2),
         POLL: Cost(statements=6, savepoints=0, commits=2, calls=1),
-        LAST_POLL: Cost(statements=14, savepoints=0, commits=2, calls=1),
+        LAST_POLL: Cost(statements=13, savepoints=0, commits=2, calls=1),
         WEBHOOK: Cost(statements=10, savepoints=0, commits=2),
     },
 }
