@@ -25,9 +25,9 @@ class Job:
     problem: BaseException | None = None
 
 
-def commit_group(connection: Connection, group: Sequence[Job]) -> None:
-    """Run a group of jobs in one transaction, and note in each what came of it, after the commit; a failed commit fails
-    them all.
+def commit_group(connection: Connection, group: Sequence[Job]) -> bool:
+    """Run a group of jobs in one transaction, and note in each what came of it, after the commit. False: the commit
+    failed, and with it all of them.
 
     Whatever goes wrong goes to those who wait for the jobs: the thread that calls this must not die of it.
     """
@@ -40,6 +40,8 @@ def commit_group(connection: Connection, group: Sequence[Job]) -> None:
     except BaseException as error:  # noqa: BLE001
         for job in group:
             job.problem = error
+        return False
+    return True
 
 
 def _all_went_well(connection: Connection, group: Sequence[Job]) -> bool:

@@ -12,7 +12,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -141,22 +141,27 @@ class Sqlite:
         return not busy
 
     def _write_groups(self) -> None:
-        with ExitStack() as stack:
-            connection: Connection | None = None
-            while (first := self._jobs.get()) is not None:
-                group, last = _queued_behind(first, self._jobs)
-                self._on_group(len(group))
-                wanted = [job for job in group if not job.done.cancelled()]
-                try:
-                    # Once for all: to take one out of the pool and to give it back takes three times a transaction.
-                    connection = connection or stack.enter_context(self._writing.connect())
-                    commit_group(connection, wanted)
-                except Exception as error:  # noqa: BLE001  # goes to whoever waits
-                    for job in wanted:
-                        job.problem = error
-                _answer(wanted)
-                if last:
-                    return
+        # Kept: to take one out of the pool and to give it back takes three times an empty transaction.
+        connection: Connection | None = None
+        last = False
+        while not last and (first := self._jobs.get()) is not None:
+            group, last = _queued_behind(first, self._jobs)
+            self._on_group(len(group))
+            wanted = [job for job in group if not job.done.cancelled()]
+            try:
+                connection = connection or self._writing.connect()
+            except Exception as error:  # noqa: BLE001  # goes to whoever waits
+                for job in wanted:
+                    job.problem = error
+            else:
+                if not commit_group(connection, wanted):
+                    # What is wrong may be this connection, as when its volume was mounted anew.
+                    connection.invalidate()
+                    connection.close()
+                    connection = None
+            _answer(wanted)
+        if connection is not None:
+            connection.close()
 
 
 def _answer(group: Sequence[_Asked]) -> None:

@@ -6,6 +6,7 @@ The routes are the application's own. One that is new, or has a new parameter, f
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -57,12 +58,15 @@ def absent(known_id: str) -> str:
     return f"{prefix}_01kb2000000000000000000000" if rest else "model-of-nobody"
 
 
+_SAVEPOINT = re.compile(r"sa_savepoint_\d+")  # numbered on
+
+
 @contextmanager
 def statements() -> Iterator[list[str]]:
     """The SQL that is executed meanwhile, without its values."""
     executed: list[str] = []
 
-    with hearing(Engine, lambda statement, _: executed.append(statement)):
+    with hearing(Engine, lambda statement, _: executed.append(_SAVEPOINT.sub("", statement))):
         yield executed
 
 

@@ -151,7 +151,7 @@ class TestWriterThread:
             raise Fatal
 
         # Reached after a commit and before anybody is told of it.
-        monkeypatch.setattr("service.storage.sqlite.reached", dies)
+        monkeypatch.setattr("service.storage.group_commit.reached", dies)
         with pytest.raises(Fatal):
             await store(sqlite, a_tenant())
         monkeypatch.undo()

@@ -5,17 +5,20 @@ import resource
 import shutil
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+from service.domain.errors import StorageUnavailable
 from service.storage.database import Database, UnitOfWork
 from tests.support.gateway import Gateway, World
 
 
 async def lose_database(world: World, gateway: Gateway) -> None:
     """As when a volume is unmounted: its connections are gone, and it can't be opened."""
-    runner = gateway.components.database._runner
-    runner._writing.dispose()  # type: ignore[attr-defined]
+    database = gateway.components.database
+    runner = database._runner
+    with suppress(StorageUnavailable):  # the transaction in which it is closed
+        await database.run(lambda connection: connection.connection.dbapi_connection.close())  # type: ignore[union-attr]
     runner._reading.dispose()  # type: ignore[attr-defined]
     shutil.move(world.database, world.folder / "elsewhere")
     world.database.mkdir()
