@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+from sqlalchemy.exc import DBAPIError
 
 from service.domain.errors import ConfigurationError, StorageUnavailable
 from service.storage.compiled import COMPILED, Alike
@@ -33,6 +34,9 @@ _log = get_logger("sqlite")
 _READERS = 4
 _BUSY_TIMEOUT_MS = 5000  # failure model 2.4, "SQLite locked"
 _TRIES_AT_WAL = 20
+# What one connection keeps prepared. Lists make several texts of a statement (`statement`), and to prepare one anew
+# takes longer than to run it.
+_PREPARED = 512
 # Writers wait for a checkpoint as long as it waits for readers.
 _SCRUB_TIMEOUT_SECONDS = 0.2
 # performance.md 4: more than this in one commit adds latency and no rate.
@@ -92,6 +96,8 @@ class Sqlite:
         self._writer = threading.Thread(target=self._write_groups, name="sqlite-writer", daemon=True)
         self._writer.start()
         self._readers = ThreadPoolExecutor(_READERS, "sqlite-reader")
+        # By reader's thread: each keeps its own, as the writer does.
+        self._kept: dict[int, Connection] = {}
 
     async def write(self, work: Callable[[Connection], T], of: str | None = None) -> T:  # noqa: ARG002  # any two share one
         """Run `work` in the writer thread; returns after the commit that holds it."""
@@ -103,7 +109,7 @@ class Sqlite:
         return result
 
     async def read(self, work: Callable[[Connection], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._readers, _in_transaction, self._reading, work)
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
 
     async def migrate(self, work: Callable[[Connection], T]) -> T:
         """As `write`, for changes of tables: one is made anew and the old one dropped, which foreign keys would forbid.
@@ -122,8 +128,22 @@ class Sqlite:
         self._jobs.put(None)
         await asyncio.get_running_loop().run_in_executor(self._readers, self._writer.join)
         self._readers.shutdown()
+        for connection in self._kept.values():
+            connection.close()
         self._reading.dispose()
         self._writing.dispose()
+
+    def _read(self, work: Callable[[Connection], T]) -> T:
+        thread = threading.get_ident()
+        connection = self._kept.get(thread)
+        if connection is None or connection.invalidated:
+            connection = self._kept[thread] = self._reading.connect()
+        try:
+            with connection.begin():
+                return work(connection)
+        except DBAPIError:
+            connection.invalidate()
+            raise
 
     def _migrate(self, work: Callable[[Connection], T]) -> T:
         engine = sqlite_engine(self._url, begin="BEGIN IMMEDIATE", pool_size=1, foreign_keys=False)
@@ -210,7 +230,7 @@ def sqlite_engine(
     """An engine whose connections sync fully, begin with `begin`, and keep their transactions to us."""
     engine = create_engine(
         make_url(url).set(drivername="sqlite+alike"),
-        connect_args={"check_same_thread": False},
+        connect_args={"check_same_thread": False, "cached_statements": _PREPARED},
         execution_options={"compiled_cache": COMPILED},
         hide_parameters=True,  # errors are logged, and what is stored may be a token in a URL
         **(options or {"pool_size": pool_size, "max_overflow": 0}),

@@ -19,7 +19,8 @@ async def lose_database(world: World, gateway: Gateway) -> None:
     runner = database._runner
     with suppress(StorageUnavailable):  # the transaction in which it is closed
         await database.run(lambda connection: connection.connection.dbapi_connection.close())  # type: ignore[union-attr]
-    runner._reading.dispose()  # type: ignore[attr-defined]
+    for kept in runner._kept.values():  # type: ignore[attr-defined]
+        kept.invalidate()
     shutil.move(world.database, world.folder / "elsewhere")
     world.database.mkdir()
 
