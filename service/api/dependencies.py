@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import Depends, Header, Query, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from service.api.direct import let_in
+from service.api.direct import let_in, parts_of
 from service.components import Components
 from service.domain.errors import InvalidRequest
 from service.domain.ids import looks_like_id
@@ -32,8 +32,7 @@ _LONGEST_IDEMPOTENCY_KEY = 255
 
 
 async def _components(request: Request) -> Components:
-    components: Components = request.app.state.components
-    return components
+    return parts_of(request)
 
 
 Parts = Annotated[Components, Depends(_components)]

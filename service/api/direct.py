@@ -34,11 +34,7 @@ class Direct(Route):
     """What `answer` raises becomes a problem as elsewhere: that is outside of all routes."""
 
     def __init__(self, path: str, answer: Callable[[Request], Awaitable[Response]], *, methods: Iterable[str]) -> None:
-        async def app(scope: Scope, receive: Receive, send: Send) -> None:
-            response = await answer(Request(scope, receive, send))
-            await response(scope, receive, send)
-
-        super().__init__(path, _Asgi(app), methods=[*methods], name=getattr(answer, "__name__", path))
+        super().__init__(path, _Asgi(answer), methods=[*methods], name=getattr(answer, "__name__", path))
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         match, found = super().matches(scope)
@@ -49,11 +45,12 @@ class Direct(Route):
 class _Asgi:
     """Not a function, which Starlette would take for one of a request, and wrap once more."""
 
-    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
-        self._app = app
+    def __init__(self, answer: Callable[[Request], Awaitable[Response]]) -> None:
+        self._answer = answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._app(scope, receive, send)
+        response = await self._answer(Request(scope, receive, send))
+        await response(scope, receive, send)
 
 
 def parts_of(request: Request) -> Components:

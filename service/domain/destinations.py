@@ -124,15 +124,12 @@ class Destinations:
         self._metadata = metadata
         self._own_ports = own_ports
 
-    def canonical(self, url: str, *, pointer: str) -> str:
-        """The one spelling of `url` that is stored and called, if nothing that it says itself forbids it.
+    def admitted(self, url: str, *, pointer: str) -> tuple[str, Target]:
+        """The one spelling of `url` that is stored and called, and where it leads, if nothing that it says itself
+        forbids it.
 
         InvalidCallback names `pointer` and the reason; DestinationNotAllowed gives none.
         """
-        return self.admitted(url, pointer=pointer)[0]
-
-    def admitted(self, url: str, *, pointer: str) -> tuple[str, Target]:
-        """The same, and where it leads."""
         try:
             canonical, target = read_url(url)
         except ValueError as reason:

@@ -13,7 +13,7 @@ from typing import NoReturn, Protocol
 
 from service.domain.addresses import Address
 from service.domain.destinations import Destinations
-from service.domain.egress import Target, canonical_url, target_of
+from service.domain.egress import Target, read_url, target_of
 from service.domain.errors import DestinationNotAllowed
 from service.telemetry.logging import get_logger
 
@@ -133,7 +133,7 @@ class Guard:
         return strictest if rule is None and any(self._is_own(address) for address in addresses) else rule
 
     def _note_refusal_of(self, url: str) -> None:
-        target = target_of(canonical_url(url))
+        target = read_url(url)[1]
         rule = self._destinations.judge(target, [] if target.literal is None else [target.literal])
         _note(target, rule or "the gateway's own port")
 

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from sqlalchemy import ColumnElement, bindparam, select, update
 
-from service.storage.statement import Statement, frozen, listed, rows_of, table_of, unlisted
+from service.storage.statement import Statement, listed, rows_of, table_of, unlisted
 from service.storage.tables import Delivery, Training
 from service.storage.transaction import Transaction
 
@@ -21,18 +21,19 @@ Claimable = TypeVar("Claimable", Training, Delivery)
 
 
 class Claim(Generic[Claimable]):
-    """How rows of one table are claimed. `only` are its own conditions, with parameters of their own; `chosen_by` the
-    columns that decide which of the due rows are leased; `changes` what a lease changes beside.
+    """How rows of one table are claimed, each as a frozen `row`. `only` are its own conditions, with parameters of
+    their own; `chosen_by` the columns that decide which of the due rows are leased; `changes` what a lease changes
+    beside.
     """
 
     def __init__(
         self,
-        model: type[Claimable],
+        row: type[Claimable],
         *only: ColumnElement[bool],
         chosen_by: Sequence[str],
         changes: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
-        table = table_of(model)
+        table = table_of(row)
         self._due: Statement[Any] = Statement(
             select(table.c.id, *(table.c[name] for name in chosen_by))
             .where(
@@ -50,7 +51,7 @@ class Claim(Generic[Claimable]):
             .where(listed(table.c.id, "ids"))
             .values(due_at=bindparam("until", type_=table.c.due_at.type), fence=table.c.fence + 1, **changes)
             .returning(*table.columns),
-            rows_of(frozen(model)),
+            rows_of(row),
         )
 
     def due(

@@ -25,11 +25,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         del dialect
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a stored time must carry its zone")
-        return value.astimezone(UTC)
+        return None if value is None else _in_utc(value)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         del dialect
@@ -43,12 +39,14 @@ class UtcDateTime(TypeDecorator[datetime]):
         return _of_text if dialect.name == "sqlite" else super().result_processor(dialect, coltype)
 
 
-def _as_text(value: datetime | None) -> str | None:
-    if value is None:
-        return None
+def _in_utc(value: datetime) -> datetime:
     if value.tzinfo is None:
         raise ValueError("a stored time must carry its zone")
-    return value.astimezone(UTC).isoformat(" ", "microseconds")[:_WITHOUT_ZONE]
+    return value.astimezone(UTC)
+
+
+def _as_text(value: datetime | None) -> str | None:
+    return None if value is None else _in_utc(value).isoformat(" ", "microseconds")[:_WITHOUT_ZONE]
 
 
 def _of_text(value: str | None) -> datetime | None:

@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 from sqlalchemy import func, select
 
-from service.storage.statement import Statement, listed, table_of
-from service.storage.tables import Callback, Delivery, Event, Tenant, Training, WebhookEndpoint
+from service.storage import prepared
+from service.storage.statement import Statement, listed
+from service.storage.tables import Delivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +172,8 @@ def current_secrets(secret: bytes, previous: bytes | None, until: datetime | Non
     return (secret, previous) if previous is not None and until is not None and now < until else (secret,)
 
 
-_DELIVERIES, _EVENTS, _TENANTS = table_of(Delivery), table_of(Event), table_of(Tenant)
-_TRAININGS, _CALLBACKS, _ENDPOINTS = table_of(Training), table_of(Callback), table_of(WebhookEndpoint)
+_DELIVERIES, _EVENTS, _TENANTS = prepared.DELIVERIES, prepared.EVENTS, prepared.TENANTS
+_TRAININGS, _CALLBACKS, _ENDPOINTS = prepared.TRAININGS, prepared.CALLBACKS, prepared.ENDPOINTS
 # Of the deliveries in the list `deliveries`.
 CONTENTS = Statement(
     select(

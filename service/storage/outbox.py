@@ -48,8 +48,9 @@ class News:
 
 
 _NO_LIMITS = SendLimits()
+_DELIVERIES, _ATTEMPTS, _ENDPOINTS = prepared.DELIVERIES, prepared.ATTEMPTS, prepared.ENDPOINTS
 # An attempt that is under way, or whose worker died.
-WITHOUT_OUTCOME = and_(col(Attempt.duration_ms).is_(None), col(Attempt.error_class).is_(None))
+WITHOUT_OUTCOME = and_(_ATTEMPTS.c.duration_ms.is_(None), _ATTEMPTS.c.error_class.is_(None))
 
 
 class Outbox(Repository):
@@ -243,9 +244,6 @@ class Outbox(Repository):
             self._facts.note(Fact.TAKEN_OVER, times=closed)
 
 
-_DELIVERIES, _ATTEMPTS, _ENDPOINTS = prepared.DELIVERIES, prepared.ATTEMPTS, prepared.ENDPOINTS
-
-
 def _earlier_pending() -> Exists:
     """An earlier event of the same training is still to be delivered to the same target: its events go in order."""
     earlier = _DELIVERIES.alias()
@@ -266,7 +264,7 @@ def _to_an_inactive_endpoint() -> Exists:
 
 
 _CLAIM = Claim(
-    Delivery,
+    DeliveryRow,
     ~_earlier_pending(),
     ~_to_an_inactive_endpoint(),
     unlisted(_DELIVERIES.c.host, "full"),
@@ -279,8 +277,7 @@ _CLOSE_INTERRUPTED = Change(
     update(_ATTEMPTS)
     .where(
         listed(_ATTEMPTS.c.delivery_id, "deliveries"),
-        _ATTEMPTS.c.duration_ms.is_(None),
-        _ATTEMPTS.c.error_class.is_(None),
+        WITHOUT_OUTCOME,
     )
     .values(error_class=ErrorClass.INTERRUPTED)
 )

@@ -13,10 +13,11 @@ from sqlalchemy import bindparam, select, update
 
 from service.storage.rows import CallbackRow, EndpointRow, TenantRow, TrainingRow
 from service.storage.statement import Change, Statement, listed, parameters, rows_of, table_of
-from service.storage.tables import Attempt, Callback, Delivery, Tenant, Training, WebhookEndpoint
+from service.storage.tables import Attempt, Callback, Delivery, Event, Tenant, Training, WebhookEndpoint
 
 TENANTS, TRAININGS, CALLBACKS = table_of(Tenant), table_of(Training), table_of(Callback)
-ENDPOINTS, DELIVERIES, ATTEMPTS = table_of(WebhookEndpoint), table_of(Delivery), table_of(Attempt)
+ENDPOINTS, EVENTS = table_of(WebhookEndpoint), table_of(Event)
+DELIVERIES, ATTEMPTS = table_of(Delivery), table_of(Attempt)
 
 TENANT = Statement(select(TENANTS).where(TENANTS.c.id == bindparam("tenant_id")), rows_of(TenantRow))
 HOLD_TENANT: Statement[Any] = Statement(
@@ -45,10 +46,6 @@ RESUME_SUSPENDED = Change(
     )
 )
 
-CALLBACKS_OF_TRAINING = Statement(
-    select(CALLBACKS).where(CALLBACKS.c.training_id == bindparam("training_id")).order_by(CALLBACKS.c.id),
-    rows_of(CallbackRow),
-)
 CALLBACKS_OF_TRAININGS = Statement(
     select(CALLBACKS).where(listed(CALLBACKS.c.training_id, "training_ids")).order_by(CALLBACKS.c.id),
     rows_of(CallbackRow),

@@ -148,7 +148,8 @@ class Sqlite:
     def _migrate(self, work: Callable[[Connection], T]) -> T:
         engine = sqlite_engine(self._url, begin="BEGIN IMMEDIATE", pool_size=1, foreign_keys=False)
         try:
-            return _in_transaction(engine, lambda connection: _checking_foreign_keys(connection, work))
+            with engine.begin() as connection:
+                return _checking_foreign_keys(connection, work)
         finally:
             engine.dispose()
 
@@ -209,11 +210,6 @@ def _queued_behind(first: _Asked, jobs: queue.SimpleQueue[_Asked | None]) -> tup
             return group, True
         group.append(job)
     return group, False
-
-
-def _in_transaction(engine: Engine, work: Callable[[Connection], T]) -> T:
-    with engine.begin() as connection:
-        return work(connection)
 
 
 def _checking_foreign_keys(connection: Connection, work: Callable[[Connection], T]) -> T:

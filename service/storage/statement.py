@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any, Generic, TypeVar, cast
 
@@ -82,14 +82,11 @@ class Said:
 
 
 class Statement(Generic[T]):
-    """`row` makes one of what comes back, column by column. `ending`: words of both databases that SQLAlchemy has not
-    for both.
-    """
+    """`row` makes one of what comes back, column by column."""
 
-    def __init__(self, core: Executable, row: Callable[[Any], T] | None = None, *, ending: str = "") -> None:
+    def __init__(self, core: Executable, row: Callable[[Any], T] | None = None) -> None:
         self._core: Any = core
         self.row: Callable[[Any], Any] = row or tuple
-        self._ending = ending
         self._said: dict[str, Said] = {}
 
     def for_(self, dialect: Dialect) -> Said:
@@ -101,13 +98,13 @@ class Statement(Generic[T]):
     def _say(self, dialect: Dialect) -> Said:
         compiled = self._core.compile(dialect=dialect)
         names = tuple(compiled.positiontup or ())
-        into = [_impl(compiled.binds[name].type, dialect).bind_processor(dialect) for name in names]
+        into = [compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect) for name in names]
         returned = getattr(self._core, "exported_columns", ())
-        out_of = [_impl(column.type, dialect).result_processor(dialect, None) for column in returned]
+        out_of = [column.type.dialect_impl(dialect).result_processor(dialect, None) for column in returned]
         fixed = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
         lists = [place for place, name in enumerate(names) if isinstance(compiled.binds[name].type, _Names)]
         return Said(
-            text=f"{compiled.string}{self._ending}",
+            text=compiled.string,
             names=names,
             fixed=fixed,
             into=_places(into),
@@ -124,7 +121,9 @@ class Insert(Change):
     """Inserts a row, whether frozen or not. `yields`: unless a unique index has one like it."""
 
     def __init__(self, table: Table, *, yields: bool) -> None:
-        super().__init__(insert(table), ending=" ON CONFLICT DO NOTHING" if yields else "")
+        super().__init__(insert(table))
+        # In words of both databases, for which SQLAlchemy has an insert of each.
+        self._ending = " ON CONFLICT DO NOTHING" if yields else ""
         self._values = attrgetter(*table.columns.keys())
         self._order = list(table.columns.keys())
 
@@ -132,7 +131,7 @@ class Insert(Change):
         said = super()._say(dialect)
         if list(said.names) != self._order:
             raise TypeError(f"{said.text} names its columns in another order than the table")
-        return said
+        return replace(said, text=f"{said.text}{self._ending}")
 
     def values(self, row: SQLModel, **others: Any) -> list[Any]:
         """Those of the row, and `others` in place of some."""
@@ -217,10 +216,6 @@ def parameters(table: Table, columns: Iterable[str]) -> dict[str, Any]:
 def values(**columns: Any) -> dict[str, Any]:
     """Those values, by these names."""
     return {f"new_{name}": value for name, value in columns.items()}
-
-
-def _impl(type_: TypeEngine[Any], dialect: Dialect) -> TypeEngine[Any]:
-    return type_.dialect_impl(dialect)
 
 
 def _places(processors: Sequence[Processor | None]) -> tuple[tuple[int, Processor], ...]:

@@ -18,6 +18,7 @@ from service.domain.training import TERMINAL, Failure, Observation, Status, Watc
 from service.storage import prepared
 from service.storage.claim import Claim, within_room
 from service.storage.insert import insert_if_new
+from service.storage.rows import TrainingRow
 from service.storage.statement import Statement, listed, unlisted, values
 from service.storage.tables import Callback, Training
 from service.storage.transaction import Repository, Transaction
@@ -128,8 +129,7 @@ class Trainings(Repository):
         due_at = {row_id: at for row_id, _, at in due}
         self._facts.late_by += [now - due_at[row_id] for row_id in chosen]
         claimed = _CLAIM.lease(self._transaction, chosen, until=now + lease_for)
-        tenants = {row.tenant_id for row in claimed}
-        keys = dict(self._transaction.all(_KEYS, tenants=sorted(tenants)))
+        keys = dict(self._transaction.all(_KEYS, tenants=sorted({row.tenant_id for row in claimed})))
         return [due_training(row, keys.get(row.tenant_id)) for row in claimed]
 
     def oldest_due(self) -> datetime | None:
@@ -229,14 +229,14 @@ class Trainings(Repository):
     def callbacks_of(self, training_id: str) -> Sequence[Callback]:
         """The callbacks of one training, oldest first; read once in a transaction, since none but it can add any."""
         if (known := self._callbacks.get(training_id)) is None:
-            known = self._transaction.all(prepared.CALLBACKS_OF_TRAINING, training_id=training_id)
+            known = self.callbacks([training_id])[training_id]
         return self._callbacks.setdefault(training_id, known)
 
 
 _TRAININGS, _TENANTS = prepared.TRAININGS, prepared.TENANTS
 _polled = _TRAININGS.c.last_polled_at
 _CLAIM = Claim(
-    Training,
+    TrainingRow,
     # However a row came to be due, its model is not read too soon again, unless the wall clock was put back since, or
     # there is something to confirm.
     or_(
