@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 from contextlib import suppress
 
 import pytest
@@ -111,6 +112,9 @@ class TestSwitchedOn:
             pass
         async with asyncio.timeout(10):
             await tracer.close()
+        # Its back-off draws from the one generator of the process, which Hypothesis watches in the tests after this one.
+        [sender] = [thread for thread in threading.enumerate() if thread.name == "last-spans"]
+        await asyncio.to_thread(sender.join)
 
     async def test_where_a_sampler_leaves_a_trace_out_it_is_handed_on_as_left_out(
         self, monkeypatch: pytest.MonkeyPatch
