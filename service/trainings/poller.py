@@ -33,8 +33,8 @@ from service.domain.training import (
     is_known,
 )
 from service.storage.database import Database, UnitOfWork
+from service.storage.due_training import DueTraining, PollLimits
 from service.storage.sweeps import DueSweep, SweepLimits
-from service.storage.trainings import DueTraining, PollLimits
 from service.telemetry.logging import get_logger
 from service.telemetry.metrics import Metrics
 from service.trainings.reader import NOT_ASKED, Reader
