@@ -28,6 +28,7 @@ NOT_LOADED = (
     "opentelemetry.sdk",
     "pygments",
     "rich.console",
+    "service.cli.commands",
     "service.ops.install",
     "service.simulator",
     "service.storage.move",
@@ -38,6 +39,7 @@ NOT_LOADED = (
     "sqlalchemy.ext.asyncio",
     "sqlmodel.ext",
     "standardwebhooks",
+    "typer",
     "yaml",
 )
 
