@@ -165,10 +165,10 @@ BUGS = (
     ),
     Bug(
         "a 429 makes nobody wait",
-        "service/trainings/poller.py",
-        "            if isinstance(seen, Throttled):\n                pause_key",
-        "            if False:\n                pause_key",
-        ("tests/trainings/test_manners.py",),
+        "service/trainings/recording.py",
+        "        if isinstance(reading.seen, Throttled):\n            pause_key",
+        "        if False:\n            pause_key",
+        ("tests/trainings/test_manners.py", "tests/storage/test_recording.py"),
     ),
     Bug(
         "after a restart a model may be polled right away again",
