@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from service.domain.training import TERMINAL, Status
@@ -35,6 +36,8 @@ DEFAULT_CALLBACK_EVENTS = frozenset(TERMINAL_EVENTS.values()) - {EventType.CANCE
 DEFAULT_ENDPOINT_EVENTS = frozenset(TERMINAL_EVENTS.values()) | {EventType.ENDPOINT_DISABLED}
 
 
+# What a body says of a time it says again in the next.
+@lru_cache(64)
 def rfc3339(at: datetime) -> str:
     """`2026-11-22T15:04:05.123Z`: UTC, milliseconds."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -8,7 +8,9 @@ from datetime import datetime
 
 # Crockford's base 32: no I, L, O, U, so that an id read aloud is not misheard; its order is the order of the bytes.
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-_LENGTH = 26
+# 26 digits of 5 bits, two at a time.
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
+_SHIFTS = tuple(range(120, -1, -10))
 
 TRAINING = "trn"
 EVENT = "evt"
@@ -40,5 +42,5 @@ def new_id(prefix: str, now: datetime, rng: random.Random) -> str:
 
 
 def _id(prefix: str, value: int) -> str:
-    digits = [_ALPHABET[(value >> (5 * place)) & 31] for place in reversed(range(_LENGTH))]
-    return f"{prefix}_{''.join(digits)}"
+    pairs = [_PAIRS[(value >> shift) & 1023] for shift in _SHIFTS]
+    return f"{prefix}_{''.join(pairs)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import DateTime, Dialect, Index, text
@@ -45,6 +46,8 @@ def _in_utc(value: datetime) -> datetime:
     return value.astimezone(UTC)
 
 
+# Of the columns of a unit of work most say when it began, or what they said in the one before.
+@lru_cache(64)
 def _as_text(value: datetime | None) -> str | None:
     return None if value is None else _in_utc(value).isoformat(" ", "microseconds")[:_WITHOUT_ZONE]
 

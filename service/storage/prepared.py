@@ -5,7 +5,6 @@ Only what stands in the way of each of them is here; the rest says what it wants
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from functools import cache
 from typing import Any
 
@@ -88,43 +87,33 @@ _is_held = (
     TRAININGS.c.fence == bindparam("held"),
     TRAININGS.c.finished_at.is_(None),
 )
+_COUNTED = ("upstream_status", "left_baseline", "not_found_count", "key_refused_count", "readings", "expiring")
 KEEP_TRAINING = Change(
     update(TRAININGS)
     .where(*_is_held)
     .values(
         fence=TRAININGS.c.fence + 1,
         to_confirm=false(),
-        **parameters(
-            TRAININGS,
-            (
-                "upstream_status",
-                "left_baseline",
-                "not_found_count",
-                "key_refused_count",
-                "readings",
-                "expiring",
-                "last_polled_at",
-                "due_at",
-            ),
-        ),
+        **parameters(TRAININGS, (*_COUNTED, "last_polled_at", "due_at")),
     )
 )
-
-
-def save_training(columns: Collection[str]) -> Statement[Training]:
-    """Sets `columns`, and raises `sequence` by `new_events`, of the training `training_id` that still has the fence
-    `held` and has not ended.
-    """
-    return _save_training(tuple(sorted(columns)))
+_TOLD = ("status", "overdue", "suspended", "failure_code", "failure_message")
 
 
 @cache
-def _save_training(columns: tuple[str, ...]) -> Statement[Training]:
-    changes: dict[str, Any] = parameters(TRAININGS, columns)
+def save_training(others: tuple[str, ...]) -> Statement[Training]:
+    """Sets all that a watch says and these `others`, and raises `sequence` by `new_events`, of the training
+    `training_id` that still has the fence `held` and has not ended.
+    """
     return Statement(
         update(TRAININGS)
         .where(*_is_held)
-        .values(sequence=TRAININGS.c.sequence + bindparam("new_events"), **changes)
+        .values(
+            fence=TRAININGS.c.fence + 1,
+            to_confirm=false(),
+            sequence=TRAININGS.c.sequence + bindparam("new_events"),
+            **parameters(TRAININGS, (*_COUNTED, *_TOLD, "due_at", *others)),
+        )
         .returning(*TRAININGS.columns),
         rows_of(TrainingRow),
     )

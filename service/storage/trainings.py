@@ -117,27 +117,27 @@ class Trainings(Repository):
     ) -> Training | None:
         """Store `watch` if nobody has claimed, ended or changed the training since `fence`; None if somebody has."""
         ended = watch.status in TERMINAL
-        columns = {
-            "status": watch.status,
-            "upstream_status": watch.raw_status,
-            "left_baseline": watch.left_baseline,
-            "overdue": watch.overdue,
-            "suspended": watch.suspended,
-            "not_found_count": watch.not_found_count,
-            "key_refused_count": watch.key_refused_count,
-            "readings": watch.readings,
-            "expiring": watch.expiring,
-            "to_confirm": False,
-            "failure_code": watch.failure.code if watch.failure else None,
-            "failure_message": watch.failure.message if watch.failure else None,
-            "fence": fence + 1,
-            "due_at": None if ended else due_at,
-            # Unless it changes it is not named: SQLite would write each index anew that has to do with it.
-            **({"finished_at": now} if ended else {}),
-            **changes,
-        }
-        asked = {"training_id": training_id, "held": fence, "new_events": new_events, **values(**columns)}
-        return self._transaction.first(prepared.save_training(columns), **asked)
+        # An end is not named unless there is one: SQLite would write each index anew that has to do with it.
+        others = {**changes, "finished_at": now} if ended else changes
+        return self._transaction.first(
+            prepared.save_training(tuple(others)),
+            training_id=training_id,
+            held=fence,
+            new_events=new_events,
+            new_status=watch.status,
+            new_upstream_status=watch.raw_status,
+            new_left_baseline=watch.left_baseline,
+            new_overdue=watch.overdue,
+            new_suspended=watch.suspended,
+            new_not_found_count=watch.not_found_count,
+            new_key_refused_count=watch.key_refused_count,
+            new_readings=watch.readings,
+            new_expiring=watch.expiring,
+            new_failure_code=watch.failure.code if watch.failure else None,
+            new_failure_message=watch.failure.message if watch.failure else None,
+            new_due_at=None if ended else due_at,
+            **values(**others),
+        )
 
     def keep(self, training_id: str, *, fence: int, watch: Watch, due_at: datetime | None, polled_at: datetime) -> bool:
         """`save` of a reading at `polled_at` that has changed nothing that anybody is told of: status, flags, failure.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from types import TracebackType
 
 from sqlalchemy.exc import DBAPIError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
@@ -18,19 +18,29 @@ _POSTGRES_UNAVAILABLE = ("08", "28", "53", "57", "58", "40", "3D000", "25006", "
 _POSTGRES_PASSING = ("08", "40", "57P", "53300")
 
 
-@contextlib.contextmanager
-def blaming_the_database() -> Iterator[None]:
-    """Turns what the database is to blame for into StorageUnavailable."""
-    try:
-        yield
-    except (NoConnectionFree, OSError) as error:
-        raise StorageUnavailable("The database can't be used at the moment.") from error
-    except DBAPIError as error:
-        if error.connection_invalidated:
-            raise StorageUnavailable("The connection to the database was lost.") from error
-        if _is_unavailable(error):
+class _Blaming:
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(error, NoConnectionFree | OSError):
             raise StorageUnavailable("The database can't be used at the moment.") from error
-        raise
+        if isinstance(error, DBAPIError):
+            if error.connection_invalidated:
+                raise StorageUnavailable("The connection to the database was lost.") from error
+            if _is_unavailable(error):
+                raise StorageUnavailable("The database can't be used at the moment.") from error
+
+
+# One for all: it remembers nothing, and each unit of work goes through it.
+_BLAMING = _Blaming()
+
+
+def blaming_the_database() -> AbstractContextManager[None]:
+    """Turns what the database is to blame for into StorageUnavailable."""
+    return _BLAMING
 
 
 def passes(error: BaseException) -> bool:
