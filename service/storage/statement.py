@@ -34,7 +34,7 @@ def frozen(model: type[Row], *, without: Collection[str] = ()) -> type[Row]:
     where they are, since nobody asks these rows for them.
     """
     fields = model.model_fields
-    columns = [name for name in table_of(model).columns.keys() if name not in without]  # noqa: SIM118  # it has no names itself
+    columns = [column.name for column in table_of(model).columns if column.name not in without]
     made_anew = [name for name in columns if fields[name].is_required() or fields[name].default_factory]
     defaults = [None if name in made_anew else fields[name].default for name in columns]
     make: Any = namedtuple  # noqa: PYI024  # what it is made of is known at run time only

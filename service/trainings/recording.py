@@ -78,6 +78,8 @@ class Recording:
                 await self._write(line, of)
         finally:
             del self._lines[of]
+            for one in line:  # there are none, unless this was cancelled
+                one.tell(None)
 
     async def _write(self, line: deque[_Waiting], of: str | None) -> None:
         together: list[_Waiting] = []

@@ -30,6 +30,7 @@ from service.trainings.recording import Recording
 from tests.storage.unreliable import Hurried, Unreliable
 from tests.support.clock import FakeClock
 from tests.support.rows import NOW, a_callback, a_tenant, a_training, store, stored
+from tests.support.waiting import wait_until
 
 LATER = NOW + timedelta(minutes=5)
 RULES = Rules(
@@ -43,18 +44,23 @@ TENANTS = ("ten_a", "ten_b")
 
 
 class Overheard(Unreliable):
-    """Knows of which tenant each unit of work was said to be; writes nothing while it is not `free`."""
+    """Knows of which tenant each unit of work was said to be; writes nothing while it is not `free`, and
+    says so only while it `answers`.
+    """
 
     def __init__(self, inner: Runner, *, failures: int = 0, after_commit: bool = False) -> None:
         super().__init__(inner, failures=failures, after_commit=after_commit)
         self.tenants: list[str | None] = []
-        self.free = asyncio.Event()
+        self.free, self.answers = asyncio.Event(), asyncio.Event()
         self.free.set()
+        self.answers.set()
 
     async def write(self, work: Any, of: str | None = None) -> Any:
         self.tenants.append(of)
         await self.free.wait()
-        return await super().write(work, of)
+        result = await super().write(work, of)
+        await self.answers.wait()
+        return result
 
 
 def readings() -> Readings:
@@ -175,6 +181,26 @@ async def test_one_whose_poll_was_cancelled_before_its_turn_is_left_out(database
     assert await stayed is True
     assert left.cancelled()
     assert await polled(database) == ["trn_1"]
+
+
+async def test_nobody_waits_for_one_that_writes_for_all_and_is_cancelled(database: Database) -> None:
+    due = await watched(database, 2)
+    runner = Overheard(database._runner)
+    runner.answers.clear()
+    recording = Recording(database=Database(runner), readings=readings(), clock=FakeClock())
+    written = asyncio.create_task(recording.save(read(due[0]), until=0))
+
+    async def is_written() -> bool:
+        return await polled(database) == ["trn_0"]
+
+    await wait_until(is_written, what="the first")
+    waiting = asyncio.create_task(recording.save(read(due[1]), until=0))
+    await asyncio.wait([waiting], timeout=0)
+    [writer] = recording._writing
+    writer.cancel()
+    runner.answers.set()
+    # The first is tried again alone, and finds that somebody was first: itself.
+    assert [await written, await waiting] == [False, True]
 
 
 async def test_a_key_is_paused_by_one_of_them(database: Database) -> None:
