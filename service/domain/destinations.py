@@ -149,8 +149,13 @@ class Destinations:
         rule = self._rule_of_name(target)
         if rule is None and on_this_machine and target.port in self._own_ports:
             rule = _OWN_PORT
-        found = (self._rule_of_address(target, address) for address in addresses)
-        return rule or next((against for against in found if against is not None), None)
+        if rule is not None:
+            return rule
+        for address in addresses:
+            against = self._rule_of_address(target, address)
+            if against is not None:
+                return against
+        return None
 
     def refusal(self, target: Target, *, pointer: str) -> InvalidCallback:
         """What the caller is told when `judge` gave a rule."""

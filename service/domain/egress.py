@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv6Address
 
 from service.domain.addresses import Address, read_address
 
 LONGEST_URL = 2048
+# A URL is read when it is given, checked and called, and a webhook endpoint's at each attempt.
+_REMEMBERED = 256
 _TOO_LONG = f"is longer than {LONGEST_URL} characters"
 # RFC 3986 characters only, without backslash, blank, quote or control characters.
 _URL = re.compile(
@@ -57,6 +60,7 @@ def target_of(canonical_url: str) -> Target:
     return _read(canonical_url)[0]
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def _read(text: str) -> tuple[Target, str]:
     """The target, and path with query."""
     if len(text) > LONGEST_URL:

@@ -258,7 +258,7 @@ class Protocol(HttpToolsProtocol):
     def _turn_away(self, transport: asyncio.Transport) -> None:
         """Close at once, without lingering: their number is what must not grow."""
         self._deaf = True
-        self._wire.write(self._answer(self.limits.crowded()))
+        transport.write(self._answer(self.limits.crowded()))
         transport.close()
         now = self.loop.time()
         if now - Protocol.crowd_told_at > _CROWD_TOLD_EVERY:

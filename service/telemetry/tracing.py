@@ -7,10 +7,11 @@ made, and what a caller has sent is stored and handed on to its receivers as it 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping
+from contextvars import ContextVar, Token
 from enum import Enum
+from types import TracebackType
+from typing import Self
 
 from service.domain.errors import ConfigurationError
 from service.domain.traceparent import trace_of
@@ -28,12 +29,32 @@ class Kind(Enum):
 
 
 class Span:
-    """One step that is made no record of. `traceparent`: what belongs to it has this one."""
+    """One step that is made no record of, as long as a block takes. `traceparent`: what belongs to it has this one, as
+    have lines that are logged in it, and steps begun in it.
+    """
 
-    __slots__ = ("traceparent",)
+    __slots__ = ("_bound", "_token", "traceparent")
 
     def __init__(self, traceparent: str | None) -> None:
         self.traceparent = traceparent
+
+    def __enter__(self) -> Self:
+        if self.traceparent is not None:
+            self._token: Token[str | None] = _current.set(self.traceparent)
+            self._bound = bound(**trace_of(self.traceparent))
+            self._bound.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        if self.traceparent is None:
+            return
+        self._bound.__exit__()
+        if kind is not None:
+            self.fail(kind.__name__)
+        _current.reset(self._token)
+        self.end()
 
     def name(self, name: str) -> None:
         """It is known only now what it is."""
@@ -47,32 +68,19 @@ class Span:
     def end(self) -> None: ...
 
 
+# Of no trace, and so without anything to remember.
+_UNTRACED = Span(None)
+
+
 class Tracer:
     """Makes no record of anything."""
 
-    @contextmanager
-    def span(
-        self, name: str, *, parent: str | None = None, kind: Kind = Kind.INSIDE, **attributes: object
-    ) -> Iterator[Span]:
-        """A step, as long as the block takes. Lines that are logged in it, and steps begun in it, are of its trace."""
-        above = parent or _current.get()
-        span = self._begin(name, above, kind, attributes)
-        if span.traceparent is None:
-            yield span
-            return
-        token = _current.set(span.traceparent)
-        try:
-            with bound(**trace_of(span.traceparent)):
-                yield span
-        except BaseException as error:
-            span.fail(type(error).__name__)
-            raise
-        finally:
-            _current.reset(token)
-            span.end()
+    def span(self, name: str, *, parent: str | None = None, kind: Kind = Kind.INSIDE, **attributes: object) -> Span:
+        """A step, to be entered at once: `with tracer.span(...) as span`."""
+        return self._begin(name, parent or _current.get(), kind, attributes)
 
     def _begin(self, _name: str, parent: str | None, _kind: Kind, _attributes: Mapping[str, object]) -> Span:
-        return Span(parent)
+        return _UNTRACED if parent is None else Span(parent)
 
     async def close(self) -> None:
         """Send what was not sent yet."""

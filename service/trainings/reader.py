@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TypeVar
 
@@ -12,7 +11,7 @@ from service.domain.secret import Secret
 from service.domain.training import KeyRefused, Observation, Rules, Seen, Unreadable
 from service.photogpt.client import PhotoGPT
 from service.photogpt.listing import Listed
-from service.storage.trainings import DueTraining
+from service.storage.due_training import DueTraining
 from service.telemetry.logging import get_logger
 from service.telemetry.tracing import Kind, Tracer
 from service.tenancy import Tenancy
@@ -40,9 +39,11 @@ class Reader:
         return self._breaker.open
 
     async def model(self, due: DueTraining) -> Seen:
-        about = {"training_id": due.id, "model_id": due.model_id}
-        with self._tracer.span("poll", parent=due.traceparent, kind=Kind.CLIENT, **about) as span:
-            seen = await self._ask(due.tenant_id, due.sealed_key, lambda key: self._photogpt.poll(key, due.model_id))
+        with self._tracer.span(
+            "poll", parent=due.traceparent, kind=Kind.CLIENT, training_id=due.id, model_id=due.model_id
+        ) as span:
+            key = self._key(due.tenant_id, due.sealed_key)
+            seen = self._heard(await self._photogpt.poll(key, due.model_id)) if isinstance(key, Secret) else key
             span.note(seen=type(seen).__name__)
             if isinstance(seen, Observation):
                 span.note(upstream_status=seen.raw_status)
@@ -52,34 +53,27 @@ class Reader:
 
     async def models(self, tenant_id: str, sealed_key: bytes | None) -> Listed:
         with self._tracer.span("sweep", kind=Kind.CLIENT, tenant_id=tenant_id) as span:
-            listed = await self._ask(tenant_id, sealed_key, self._photogpt.models)
+            key = self._key(tenant_id, sealed_key)
+            listed = self._heard(await self._photogpt.models(key)) if isinstance(key, Secret) else key
             span.note(seen=type(listed).__name__)
         return listed
 
-    async def _ask(
-        self, tenant_id: str, sealed_key: bytes | None, call: Callable[[Secret], Awaitable[T]]
-    ) -> T | KeyRefused | Unreadable:
-        key = self._key(tenant_id, sealed_key)
-        if not isinstance(key, Secret):
-            return key
-        if not self._breaker.lets_pass(self._clock.monotonic()):
-            return NOT_ASKED
-        seen = await call(key)
-        self._judge_upstream(seen)
-        return seen
-
     def _key(self, tenant_id: str, sealed_key: bytes | None) -> Secret | KeyRefused | Unreadable:
+        """What to ask with; or what there is to say without asking."""
         try:
             key = self._tenancy.key_for_polls(tenant_id, sealed_key)
         except SealBroken as broken:
             _log.error("key_unreadable", tenant_id=tenant_id, reason=str(broken))
             return Unreadable("key_unreadable")
-        return KeyRefused() if key is None else key
+        if key is None:
+            return KeyRefused()
+        return key if self._breaker.lets_pass(self._clock.monotonic()) else NOT_ASKED
 
-    def _judge_upstream(self, seen: object) -> None:
-        """Whether PhotoGPT as a whole is up, by one answer or by none."""
+    def _heard(self, seen: T) -> T:
+        """`seen` of PhotoGPT, which says whether it is up as a whole, too."""
         if not (isinstance(seen, Unreadable) and seen.outage):
             if self._breaker.succeeded():
                 _log.info("upstream_recovered")
         elif self._breaker.failed(self._clock.monotonic()):
             _log.warning("upstream_down", reason=seen.reason, probe_every=self._breaker.probe_every.total_seconds())
+        return seen
