@@ -75,9 +75,7 @@ _UNTRACED = Span(None)
 class Tracer:
     """Makes no record of anything."""
 
-    def span(
-        self, name: str, *, parent: str | None = None, kind: Kind = Kind.INSIDE, **attributes: object
-    ) -> Span:
+    def span(self, name: str, *, parent: str | None = None, kind: Kind = Kind.INSIDE, **attributes: object) -> Span:
         """A step, to be entered at once: `with tracer.span(...) as span`."""
         return self._begin(name, parent or _current.get(), kind, attributes)
 

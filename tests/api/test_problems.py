@@ -75,6 +75,12 @@ async def test_a_wrong_method_is_told_all_right_ones(
         }
 
 
+async def test_a_training_has_no_head(gateway: Gateway) -> None:
+    training = (await gateway.train()).json()
+    answer = await gateway.http.head(training["urls"]["self"])
+    assert (answer.status_code, answer.headers["allow"]) == (405, "DELETE, GET")
+
+
 async def test_every_wrong_field_is_named_at_once(gateway: Gateway) -> None:
     body = {"model_id": 1, "callback": {"events": "all"}, "metadata": [], "surprise": 1, "a/b~c": 1}
     answer = await gateway.http.post("/v1/trainings", json=body)
