@@ -15,8 +15,11 @@ def main() -> None:
         signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
     # To look for garbage after every 700 objects, most of which stay, is a tenth of a start.
     gc.set_threshold(10_000)
-    from service.cli import main as run  # noqa: PLC0415  # only now: see above
-
+    # Only now, as it is said above; and not all commands for the one that runs for months.
+    if sys.argv[1:] == ["serve"]:
+        from service.cli.serving import main as run  # noqa: PLC0415
+    else:
+        from service.cli.commands import main as run  # noqa: PLC0415
     run()
 
 

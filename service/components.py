@@ -23,11 +23,11 @@ from service.photogpt.proxy import Proxy
 from service.settings import Settings
 from service.storage.database import Database
 from service.storage.due_delivery import DueDelivery
+from service.storage.due_training import DueTraining
 from service.storage.migrations import migrate
 from service.storage.moves import refuse_if_moved
 from service.storage.queues import DueQueue
 from service.storage.sweeps import DueSweep
-from service.storage.trainings import DueTraining
 from service.telemetry.logging import get_logger
 from service.telemetry.metrics import Metrics
 from service.telemetry.tracing import Tracer

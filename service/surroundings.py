@@ -16,7 +16,7 @@ from service.clock import Clock, SharedClock
 from service.crashpoints import CrashPoint
 from service.domain.calls import OnCall, uncounted
 from service.domain.destinations import Destinations, parse_allow_list
-from service.outbound.engine import tls_context
+from service.outbound.connector import tls_context
 from service.outbound.exchange import Outbound
 from service.outbound.guard import Guard, Names
 from service.outbound.lookup import Lookup

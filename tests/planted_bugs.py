@@ -187,9 +187,23 @@ BUGS = (
     ),
     Bug(
         "only the first address of a name is judged",
-        "service/outbound/engine.py",
+        "service/outbound/dialling.py",
+        "    on_its_way.approve(addresses)\n",
+        "    on_its_way.approve(addresses[:1])\n",
+        ("tests/outbound/test_guard.py",),
+    ),
+    Bug(
+        "only the first address of the name of what streams is judged",
+        "service/outbound/connector.py",
         "        at_work.approve(addresses)\n",
         "        at_work.approve(addresses[:1])\n",
+        ("tests/outbound/test_guard.py",),
+    ),
+    Bug(
+        "the peer of a connection is not compared with what was judged",
+        "service/outbound/engine.py",
+        "            on_its_way.leave(line.transport)\n",
+        "            on_its_way.connected = on_its_way.sent = True\n",
         ("tests/outbound/test_guard.py",),
     ),
     Bug(
@@ -201,10 +215,17 @@ BUGS = (
     ),
     Bug(
         "a kept connection is used whatever was said on it meanwhile",
-        "service/outbound/engine.py",
-        "        on_its_way.leave(connection)\n        transport.write(spelled)\n",
-        "        on_its_way.connected = on_its_way.sent = True\n        transport.write(spelled)\n",
-        ("tests/outbound/test_keep_alive.py", "tests/outbound/test_guard.py"),
+        "service/outbound/http1.py",
+        "            self._spent = True\n            self.transport.close()\n            return\n",
+        "            return\n",
+        ("tests/outbound/test_keep_alive.py",),
+    ),
+    Bug(
+        "a body that ends too early is whole",
+        "service/outbound/http1.py",
+        'self._fail(BadAnswer("ended too early"))',
+        "self._finish(complete=True)",
+        ("tests/outbound/test_failures.py",),
     ),
     Bug(
         "a key that nobody knows is let in unasked",

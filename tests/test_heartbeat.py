@@ -27,6 +27,7 @@ class Guarded:
     """A runner that can be broken, and held up before a write."""
 
     def __init__(self, inner: Runner) -> None:
+        self.one_writer = inner.one_writer
         self.inner = inner
         self.broken = False
         self.writes = 0

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from service.cli.examples import RUNNING, examples
-from service.cli.keys import secret_values, under_previous_key
+from service.cli.keys import under_previous_key
 from service.cli.move import part_of_a_move
-from service.cli.terminal import CommandFailed, err, out, print_json, warn
+from service.cli.terminal import CommandFailed, err, out, print_json
 from service.domain.errors import ConfigurationError, GatewayError, StorageUnavailable, UpstreamRefused
 
 if TYPE_CHECKING:
@@ -45,27 +45,9 @@ def serve(
     ] = None,
 ) -> None:
     """Run the gateway; its settings come from the environment or .env (see `check`)."""
-    import resource
+    from service.cli.serving import serve as run
 
-    from service.environment import load_settings, unknown_variables
-    from service.server import serve as run
-    from service.telemetry.logging import configure_logging, log_what_nobody_catches
-    from service.telemetry.masking import mask_values
-
-    # A core dump would hold every key that is in memory.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    settings = load_settings(**({"GATEWAY_ROLE": role.value} if role else {}))
-    mask_values(secret_values(settings))
-    for name in unknown_variables():
-        warn(f"{name} is set, but there is no such setting.")
-    configure_logging(settings.log_level, human=sys.stderr.isatty())
-    log_what_nobody_catches()
-    try:
-        run(settings)
-    except StorageUnavailable as unavailable:
-        where = settings.sqlite_path or "PostgreSQL"
-        cause = getattr(unavailable.__cause__, "orig", None) or unavailable.__cause__
-        raise CommandFailed(f"The database {where} can't be used: {cause or unavailable}.") from unavailable
+    run(role.value if role else None)
 
 
 def check(

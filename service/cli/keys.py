@@ -1,4 +1,4 @@
-"""The command `rewrap`, and what other commands have to know about keys and secrets."""
+"""The command `rewrap`, and what `check` has to know about keys."""
 
 from __future__ import annotations
 
@@ -36,17 +36,6 @@ def rewrap() -> None:
         out.print("The stored keys were sealed under GATEWAY_MASTER_KEY already.")
     if settings.previous_master_key:
         out.print("Unset GATEWAY_PREVIOUS_MASTER_KEY. Backups from before still need it: keep it as long as them.")
-
-
-def secret_values(settings: Settings) -> list[str]:
-    """What must not be in any log."""
-    from urllib.parse import unquote, urlsplit
-
-    from pydantic import SecretStr
-
-    found = [value.get_secret_value() for _, value in settings if isinstance(value, SecretStr)]
-    password = urlsplit(settings.database_url).password
-    return found if password is None else [*found, password, unquote(password)]
 
 
 async def under_previous_key(components: Components) -> list[str]:

@@ -6,11 +6,14 @@ rich is imported at the first line that is printed and not before: shells ask th
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import IntEnum
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from service.domain.errors import ConfigurationError, GatewayError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,6 +45,38 @@ class Unreachable(CommandFailed):
     """The gateway did not answer, or can't serve now: the same command may work later."""
 
     exit_code = ExitCode.UNREACHABLE
+
+
+def leave(run: Callable[[], int]) -> NoReturn:
+    """End this process with the exit code of what it runs."""
+    try:
+        code = run()
+        sys.stdout.flush()
+    except (BrokenPipeError, SystemExit) as ended:
+        # typer makes an exit of a broken pipe.
+        if not isinstance(ended.__context__ or ended, BrokenPipeError):
+            raise
+        # Whoever read us has enough; what is still buffered would be complained of when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        code = ExitCode.NOBODY_READS
+    sys.exit(code)
+
+
+def exit_code(run: Callable[[], int | None]) -> int:
+    """Of a command: every expected failure ends in one line and an exit code."""
+    try:
+        return run() or ExitCode.DONE
+    except CommandFailed as failed:
+        complain(str(failed))
+        return failed.exit_code
+    except ConfigurationError as wrong:
+        complain(str(wrong))
+        return ExitCode.USAGE
+    except GatewayError as error:
+        complain(str(error))
+        return ExitCode.FAILED
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
 
 
 class Screen:

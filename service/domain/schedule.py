@@ -96,7 +96,7 @@ def _scheduled(rules: Rules, age: timedelta, jitter: float, retry_after: timedel
     """To the next of the times, or an interval behind the last. No two polls are closer than the least gap: one that
     was late takes the place of the next, if that is nearer than half of it.
     """
-    least = least_gap(rules)
+    least = least_gap(rules) if rules.poll_times else rules.poll_interval
     for at in rules.poll_times:
         if at - age >= least / 2:
             gap = max(at - age, least)

@@ -218,7 +218,7 @@ def is_under_way(seen: Observation) -> bool:
 def _read(watch: Watch, seen: Seen, now: datetime, rules: Rules) -> Watch:
     match seen:
         case Observation():
-            return _observed(replace(watch, not_found_count=0, key_refused_count=0), seen, now, rules)
+            return _observed(watch, seen, now, rules)
         case ModelNotFound():
             return _not_found(replace(watch, key_refused_count=0))
         case KeyRefused():
@@ -229,13 +229,16 @@ def _read(watch: Watch, seen: Seen, now: datetime, rules: Rules) -> Watch:
 
 
 def _observed(watch: Watch, seen: Observation, now: datetime, rules: Rules) -> Watch:
-    read = replace(watch, raw_status=seen.raw_status, readings=watch.readings + 1)
-    if read.status is Status.SUBMITTING and not _proves_trigger(read, seen):
+    unproven = watch.status is Status.SUBMITTING and not _proves_trigger(watch, seen)
+    left = watch.left_baseline or not (unproven or _repeats(watch.baseline, seen))
+    count = watch.readings + 1
+    read = replace(
+        watch, raw_status=seen.raw_status, left_baseline=left, not_found_count=0, key_refused_count=0, readings=count
+    )
+    if unproven:
         return _unconfirmed(read)
     if read.status is Status.SUBMITTING:
         read = read.move(Signal.CONFIRMED)
-    left = read.left_baseline or not _repeats(read.baseline, seen)
-    read = replace(read, left_baseline=left)
     settled = left or now - read.since >= 2 * rules.poll_interval
     signal = _SIGNALS.get(seen.status) if settled else None
     if signal is None:
@@ -288,4 +291,7 @@ def _aged(watch: Watch, now: datetime, rules: Rules) -> Watch:
     if too_long and watch.expiring:
         message = f"Watched for {rules.expire_after} without an end; the last status was {watch.raw_status!r}."
         return watch.move(Signal.WATCHED_TOO_LONG, Failure("watched_too_long", message))
-    return replace(watch, expiring=too_long, overdue=watch.overdue or age >= rules.overdue_after)
+    overdue = watch.overdue or age >= rules.overdue_after
+    if (too_long, overdue) == (watch.expiring, watch.overdue):
+        return watch
+    return replace(watch, expiring=too_long, overdue=overdue)

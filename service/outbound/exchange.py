@@ -80,12 +80,16 @@ class Outbound:
         """One exchange. Raises NoAnswer; any status code is an answer. `body_limit`: of this one."""
         started = self._clock.monotonic()
         passage = Passage(on_sent=self._sent)
-        headers = {"accept-encoding": "identity", **headers}
         try:
-            async with asyncio.timeout(self._timeout):
-                received = await self._engine.exchange(
-                    passage, method, url, headers, body, body_limit or self._body_limit
-                )
+            received = await self._engine.exchange(
+                passage,
+                method,
+                url,
+                {"accept-encoding": "identity", **headers},
+                body,
+                limit=body_limit or self._body_limit,
+                deadline=asyncio.get_running_loop().time() + self._timeout,
+            )
         except FAILURES as error:
             # Not `from error`: aiohttp's repeat URL and headers, and with them tokens and keys, in a traceback.
             error_class = error_class_of(error, passage)

@@ -53,21 +53,28 @@ class Passage:
     def unreached(self) -> bool:
         return self._failed == self._dialled
 
-    def leave(self, connection: Connection) -> None:
+    def leave(self, transport: asyncio.BaseTransport | None) -> None:
         """After the connect and before the first byte of the request. Raises if it must not go out this way."""
         self.connected = True
-        transport, protocol = connection.transport, connection.protocol
         peer = None if transport is None else transport.get_extra_info("peername")
-        if transport is None or transport.is_closing() or peer is None or protocol is None or protocol.should_close:
-            # The other side has ended it, or said something unasked while it was kept.
+        if transport is None or transport.is_closing() or peer is None:
             raise ConnectionResetError("the connection went stale")
         if self.guard is not None and self.target is not None:
             address = read_address(str(peer[0]))
             if self._approved and address not in self._approved:
                 self.guard.refuse(self.target, "connected to another address than the one that was judged")
             self.approve([address])
-        self._connection = connection
         self.sent = True
+
+    def leave_by(self, connection: Connection) -> None:
+        """The same, over a connection that streams."""
+        protocol = connection.protocol
+        if protocol is not None and protocol.should_close:
+            # The other side has ended it, or said something unasked while it was kept.
+            self.connected = True
+            raise ConnectionResetError("the connection went stale")
+        self.leave(connection.transport)
+        self._connection = connection
 
     def broken_off(self) -> None:
         """In the middle of the answer's body; how is known as long as the connection is not closed here too."""

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from sqlalchemy import ColumnElement, bindparam, select, update
 
-from service.storage.statement import Statement, listed, rows_of, table_of, unlisted
+from service.storage.statement import Statement, columns_of, listed, rows_of, table_of, unlisted
 from service.storage.tables import Delivery, Training
 from service.storage.transaction import Transaction
 
@@ -50,7 +50,7 @@ class Claim(Generic[Claimable]):
             update(table)
             .where(listed(table.c.id, "ids"))
             .values(due_at=bindparam("until", type_=table.c.due_at.type), fence=table.c.fence + 1, **changes)
-            .returning(*table.columns),
+            .returning(*columns_of(row)),
             rows_of(row),
         )
 

@@ -129,6 +129,8 @@ Work = Callable[[UnitOfWork], T]
 class Runner(Protocol):
     """How one kind of database runs a function of a connection."""
 
+    one_writer: bool
+
     async def write(self, work: Callable[[Connection], T], of: str | None = None) -> T: ...
 
     async def read(self, work: Callable[[Connection], T]) -> T: ...
@@ -166,6 +168,11 @@ class Database:
             postgres = Postgres(where, self._metrics.committed)
             self._runner = postgres
             self._others = Replicas(postgres.connect, self._spread, SystemClock())
+
+    @property
+    def has_one_writer(self) -> bool:
+        """Whether no unit of work ever waits for the rows of another."""
+        return self._runner.one_writer
 
     def on_news(self, listener: Callable[[News], None]) -> None:
         """Call `listener` after each commit that put something into the outbox."""

@@ -63,6 +63,8 @@ registry.register("postgresql.alike", __name__, Dialect.__name__)
 class Postgres:
     """`on_group` hears how many units of work of one tenant are about to share a commit."""
 
+    one_writer = False
+
     def __init__(
         self,
         url: str,

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from functools import cache
 from typing import Any
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, false, select, update
 
 from service.storage.rows import CallbackRow, EndpointRow, TenantRow, TrainingRow
 from service.storage.statement import Change, Statement, listed, parameters, rows_of, table_of
@@ -83,6 +83,34 @@ NOTE_ON_CALLBACK = Change(
 )
 
 
+_is_held = (
+    TRAININGS.c.id == bindparam("training_id"),
+    TRAININGS.c.fence == bindparam("held"),
+    TRAININGS.c.finished_at.is_(None),
+)
+KEEP_TRAINING = Change(
+    update(TRAININGS)
+    .where(*_is_held)
+    .values(
+        fence=TRAININGS.c.fence + 1,
+        to_confirm=false(),
+        **parameters(
+            TRAININGS,
+            (
+                "upstream_status",
+                "left_baseline",
+                "not_found_count",
+                "key_refused_count",
+                "readings",
+                "expiring",
+                "last_polled_at",
+                "due_at",
+            ),
+        ),
+    )
+)
+
+
 def save_training(columns: Collection[str]) -> Statement[Training]:
     """Sets `columns`, and raises `sequence` by `new_events`, of the training `training_id` that still has the fence
     `held` and has not ended.
@@ -95,11 +123,7 @@ def _save_training(columns: tuple[str, ...]) -> Statement[Training]:
     changes: dict[str, Any] = parameters(TRAININGS, columns)
     return Statement(
         update(TRAININGS)
-        .where(
-            TRAININGS.c.id == bindparam("training_id"),
-            TRAININGS.c.fence == bindparam("held"),
-            TRAININGS.c.finished_at.is_(None),
-        )
+        .where(*_is_held)
         .values(sequence=TRAININGS.c.sequence + bindparam("new_events"), **changes)
         .returning(*TRAININGS.columns),
         rows_of(TrainingRow),

@@ -18,9 +18,10 @@ from sqlmodel import col, func, select, update
 from service.domain.queue import has_waited_too_long, soonest_try
 from service.domain.training import QueueRules, Status, Watch
 from service.storage import prepared
+from service.storage.due_training import watch_of
 from service.storage.statement import Statement, unlisted
 from service.storage.tables import Tenant, Training
-from service.storage.trainings import active_of, watch_of
+from service.storage.trainings import active_of
 from service.storage.transaction import Repository
 
 # So many that have waited too long are looked at in one turn.

@@ -5,9 +5,10 @@ from __future__ import annotations
 from sqlmodel import col, select
 
 from service.domain.training import Status
+from service.storage.due_training import DueTraining, due_training
 from service.storage.sweeps import MOST_OF_ONE_SWEEP
 from service.storage.tables import Training
-from service.storage.trainings import DueTraining, Trainings, active_of, due_training
+from service.storage.trainings import Trainings, active_of
 from service.storage.transaction import Repository, Transaction
 
 

@@ -79,6 +79,8 @@ class _Asked(Job):
 class Sqlite:
     """`on_group` hears, in the writer's thread, how many units of work are about to share a commit."""
 
+    one_writer = True
+
     def __init__(self, url: str, on_group: Callable[[int], None] = lambda _size: None) -> None:
         path = Path(url.removeprefix("sqlite:///"))
         try:

@@ -8,7 +8,7 @@ asked for each training goes that way all the same, by a session.
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any, Generic, TypeVar, cast
@@ -27,19 +27,27 @@ def table_of(model: type[SQLModel]) -> Table:
     return SQLModel.metadata.tables[str(model.__tablename__)]
 
 
-def frozen(model: type[Row]) -> type[Row]:
+def frozen(model: type[Row], *, without: Collection[str] = ()) -> type[Row]:
     """Rows of this table as values: made and read like `model`, known to no session, never changed.
 
-    A column without a value of its own is None: no default is made anew for each row.
+    A column without a value of its own is None: no default is made anew for each row. `without`: columns that are left
+    where they are, since nobody asks these rows for them.
     """
     fields = model.model_fields
-    columns = table_of(model).columns.keys()
+    columns = [name for name in table_of(model).columns.keys() if name not in without]  # noqa: SIM118  # it has no names itself
     made_anew = [name for name in columns if fields[name].is_required() or fields[name].default_factory]
     defaults = [None if name in made_anew else fields[name].default for name in columns]
     make: Any = namedtuple  # noqa: PYI024  # what it is made of is known at run time only
     row = make(f"{model.__name__}Row", columns, defaults=defaults)
     row.__tablename__ = model.__tablename__
     return cast("type[Row]", row)
+
+
+def columns_of(row: type[Row]) -> list[Any]:
+    """The columns of its table that a frozen row has."""
+    names: Sequence[str] = row._fields  # type: ignore[attr-defined]
+    table = table_of(row)
+    return [table.c[name] for name in names]
 
 
 def rows_of(row: type[Row]) -> Callable[[Any], Row]:

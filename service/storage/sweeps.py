@@ -13,10 +13,10 @@ from sqlmodel import col
 
 from service.domain.training import Status, Watch
 from service.storage import prepared
-from service.storage.rows import TrainingRow
-from service.storage.statement import Change, Statement, listed, parameters, rows_of, values
+from service.storage.due_training import DueTraining, due_training
+from service.storage.rows import PolledRow
+from service.storage.statement import Change, Statement, columns_of, listed, parameters, rows_of, values
 from service.storage.tables import Tenant, Training
-from service.storage.trainings import DueTraining, due_training
 from service.storage.transaction import Repository
 
 # A key with more is swept in parts, so that no transaction grows with what one tenant has.
@@ -179,7 +179,7 @@ _BEGIN = Change(
     .values(**parameters(_TENANTS, ("polls_paused_until", "sweep_after")))
 )
 _WATCHED = Statement(
-    select(_TRAININGS)
+    select(*columns_of(PolledRow))
     .where(
         _TRAININGS.c.tenant_id == bindparam("tenant"),
         *_ACTIVE,
@@ -189,5 +189,5 @@ _WATCHED = Statement(
     )
     .order_by(_TRAININGS.c.due_at)
     .limit(MOST_OF_ONE_SWEEP),
-    rows_of(TrainingRow),
+    rows_of(PolledRow),
 )

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import ColumnElement, bindparam, exists, or_
@@ -14,58 +11,15 @@ from sqlmodel import col, func, select, update
 
 from service.domain.backoff import SOONEST_POLL
 from service.domain.facts import Facts
-from service.domain.training import TERMINAL, Failure, Observation, Status, Watch
+from service.domain.training import TERMINAL, Watch
 from service.storage import prepared
 from service.storage.claim import Claim, within_room
+from service.storage.due_training import DueTraining, PollLimits, due_training
 from service.storage.insert import insert_if_new
-from service.storage.rows import TrainingRow
+from service.storage.rows import PolledRow
 from service.storage.statement import Statement, listed, unlisted, values
 from service.storage.tables import Callback, Training
 from service.storage.transaction import Repository, Transaction
-
-
-@dataclass(frozen=True, slots=True)
-class DueTraining:
-    """A claimed training: what a worker needs to poll it, and the fence under which it may record the result.
-
-    `to_confirm`: it is polled sooner than usual, since something else has told of it.
-    """
-
-    id: str
-    tenant_id: str
-    model_id: str
-    fence: int
-    watch: Watch
-    sealed_key: bytes | None
-    last_polled_at: datetime | None = None
-    to_confirm: bool = False
-    traceparent: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PollLimits:
-    """What a claim of trainings must leave alone.
-
-    `interval` is the shortest time between two planned polls of a model; `busy` are the trainings that this process is
-    polling now, each with its tenant; `per_tenant` bounds those, and what is claimed beside them.
-    """
-
-    interval: timedelta = timedelta(0)
-    busy: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    per_tenant: int | None = None
-    refill: int = 1
-
-    def room(self) -> dict[str, int]:
-        """How many more polls each tenant in `busy` may have under way; none before `refill` of them are free."""
-        if self.per_tenant is None:
-            return {}
-        room = {tenant: self.per_tenant - count for tenant, count in Counter(self.busy.values()).items()}
-        return {tenant: free if free >= self.refill else 0 for tenant, free in room.items()}
-
-    def leaves_out(self, claimed: Mapping[str, str]) -> bool:
-        """Whether a tenant has no room for more after this claim, each of `claimed` with its tenant."""
-        return 0 in replace(self, busy={**self.busy, **claimed}).room().values()
-
 
 _NO_LIMITS = PollLimits()
 
@@ -178,11 +132,31 @@ class Trainings(Repository):
             "failure_message": watch.failure.message if watch.failure else None,
             "fence": fence + 1,
             "due_at": None if ended else due_at,
-            "finished_at": now if ended else None,
+            # Unless it changes it is not named: SQLite would write each index anew that has to do with it.
+            **({"finished_at": now} if ended else {}),
             **changes,
         }
         asked = {"training_id": training_id, "held": fence, "new_events": new_events, **values(**columns)}
         return self._transaction.first(prepared.save_training(columns), **asked)
+
+    def keep(self, training_id: str, *, fence: int, watch: Watch, due_at: datetime | None, polled_at: datetime) -> bool:
+        """`save` of a reading at `polled_at` that has changed nothing that anybody is told of: status, flags, failure.
+        False if somebody was first.
+        """
+        kept = self._transaction.run(
+            prepared.KEEP_TRAINING,
+            training_id=training_id,
+            held=fence,
+            new_upstream_status=watch.raw_status,
+            new_left_baseline=watch.left_baseline,
+            new_not_found_count=watch.not_found_count,
+            new_key_refused_count=watch.key_refused_count,
+            new_readings=watch.readings,
+            new_expiring=watch.expiring,
+            new_last_polled_at=polled_at,
+            new_due_at=due_at,
+        )
+        return kept > 0
 
     def resume_suspended(self, tenant_id: str, *, now: datetime) -> None:
         """The tenant's key works again: poll what was suspended as soon as its interval allows."""
@@ -236,7 +210,7 @@ class Trainings(Repository):
 _TRAININGS, _TENANTS = prepared.TRAININGS, prepared.TENANTS
 _polled = _TRAININGS.c.last_polled_at
 _CLAIM = Claim(
-    TrainingRow,
+    PolledRow,
     # However a row came to be due, its model is not read too soon again, unless the wall clock was put back since, or
     # there is something to confirm.
     or_(
@@ -252,20 +226,6 @@ _CLAIM = Claim(
 _KEYS: Statement[Any] = Statement(select(_TENANTS.c.id, _TENANTS.c.sealed_key).where(listed(_TENANTS.c.id, "tenants")))
 
 
-def due_training(row: Training, sealed_key: bytes | None) -> DueTraining:
-    return DueTraining(
-        id=row.id,
-        tenant_id=row.tenant_id,
-        model_id=row.model_id,
-        fence=row.fence,
-        watch=watch_of(row),
-        sealed_key=sealed_key,
-        last_polled_at=row.last_polled_at,
-        to_confirm=row.to_confirm,
-        traceparent=row.traceparent,
-    )
-
-
 def active_of(tenant_id: str) -> tuple[ColumnElement[bool], ...]:
     """The conditions of a tenant's active trainings."""
     # Any model: only so does SQLite go through the index of active ones, and not through all there ever were.
@@ -273,28 +233,4 @@ def active_of(tenant_id: str) -> tuple[ColumnElement[bool], ...]:
         col(Training.tenant_id) == tenant_id,
         col(Training.finished_at).is_(None),
         col(Training.model_id) > "",
-    )
-
-
-def watch_of(row: Training) -> Watch:
-    """The part of a row that decides about polls, as a value."""
-    baseline = None
-    if row.baseline_status is not None:
-        baseline = Observation(row.baseline_status, row.baseline_updated_at)
-    failure = None
-    if row.failure_code is not None:
-        failure = Failure(row.failure_code, row.failure_message or "")
-    return Watch(
-        status=Status(row.status),
-        since=row.triggered_at or row.submitted_at or row.created_at,
-        baseline=baseline,
-        raw_status=row.upstream_status,
-        left_baseline=row.left_baseline,
-        overdue=row.overdue,
-        suspended=row.suspended,
-        not_found_count=row.not_found_count,
-        key_refused_count=row.key_refused_count,
-        readings=row.readings,
-        expiring=row.expiring,
-        failure=failure,
     )

@@ -8,7 +8,7 @@ from service.clock import Clock
 from service.domain.errors import Conflict, NotFound
 from service.domain.training import TERMINAL, Failure, Signal, Status
 from service.storage.database import Database, UnitOfWork
-from service.storage.trainings import watch_of
+from service.storage.due_training import watch_of
 from service.telemetry.logging import get_logger
 from service.tenancy import Caller
 from service.trainings.record import Held, Recorder

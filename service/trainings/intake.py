@@ -26,8 +26,8 @@ from service.domain.training import Observation, Rules, Signal, Status, Watch
 from service.photogpt.answers import Confirmed, NotReached, Refused, TriggerResult, Unclear
 from service.photogpt.client import PhotoGPT
 from service.storage.database import Database, UnitOfWork
+from service.storage.due_training import watch_of
 from service.storage.rows import TrainingRow
-from service.storage.trainings import watch_of
 from service.telemetry.logging import get_logger
 from service.telemetry.tracing import current_traceparent
 from service.tenancy import Caller, Tenancy

@@ -33,12 +33,13 @@ from service.domain.training import (
     is_known,
 )
 from service.storage.database import Database, UnitOfWork
+from service.storage.due_training import DueTraining, PollLimits
 from service.storage.sweeps import DueSweep, SweepLimits
-from service.storage.trainings import DueTraining, PollLimits
 from service.telemetry.logging import get_logger
 from service.telemetry.metrics import Metrics
 from service.trainings.reader import NOT_ASKED, Reader
-from service.trainings.reading import Readings, pause_key
+from service.trainings.reading import Readings
+from service.trainings.recording import Recording
 from service.trainings.sweeper import Sweeper
 
 _log = get_logger("poller")
@@ -75,6 +76,7 @@ class Poller:
         self._database = database
         self._reader = reader
         self._readings = readings
+        self._recording = Recording(database=database, readings=readings, clock=clock)
         self._rules = rules
         self._per_key = manners.polls_per_key
         rate = manners.polls_per_second
@@ -166,38 +168,29 @@ class Poller:
         seen = await self._reader.model(due)
         reached(CrashPoint.POLL_ANSWERED)
         reading = self._readings.judge(due, seen, self._clock.now())
-
-        def record(unit: UnitOfWork) -> bool:
-            saved = self._readings.save(unit, reading)
-            if isinstance(seen, Throttled):
-                pause_key(unit, due.tenant_id, until=reading.at + reading.delay)
-            reached(CrashPoint.STATUS_UNCOMMITTED)
-            return saved
-
-        saved = await self._database.settle(record, of=due.tenant_id, clock=self._clock, until=lease_ends)
-        reached(CrashPoint.STATUS_COMMITTED)
+        saved = await self._recording.save(reading, until=lease_ends)
         changed = reading.after.status is not due.watch.status
         self._metrics.polled(_outcome(seen, changed=changed) if saved else Polled.OUTDATED)
         self._log(due, seen, reading.after, saved=saved)
 
     def _log(self, due: DueTraining, seen: Seen, after: Watch, *, saved: bool) -> None:
-        log = _log.bind(training_id=due.id, model_id=due.model_id, **trace_of(due.traceparent))
+        about = {"training_id": due.id, "model_id": due.model_id, **trace_of(due.traceparent)}
         if not saved:
-            log.info("poll_outdated")
+            _log.info("poll_outdated", **about)
         elif after.status is not due.watch.status:
-            log.info("status_changed", status=after.status, before=due.watch.status)
+            _log.info("status_changed", **about, status=after.status, before=due.watch.status)
         elif after.suspended:
-            log.warning("suspended", reason="PhotoGPT refuses the key")
+            _log.warning("suspended", **about, reason="PhotoGPT refuses the key")
         elif isinstance(seen, Throttled):
-            log.warning("key_throttled", tenant_id=due.tenant_id)
+            _log.warning("key_throttled", **about, tenant_id=due.tenant_id)
         elif seen is NOT_ASKED:
-            log.debug("not_polled", reason=seen.reason)
+            _log.debug("not_polled", **about, reason=seen.reason)
         elif isinstance(seen, Unreadable):
-            log.warning("poll_unreadable", reason=seen.reason)
+            _log.warning("poll_unreadable", **about, reason=seen.reason)
         elif isinstance(seen, Observation) and self._is_news(seen.raw_status):
-            log.warning("unknown_upstream_status", upstream_status=seen.raw_status)
+            _log.warning("unknown_upstream_status", **about, upstream_status=seen.raw_status)
         else:
-            log.debug("polled", seen=type(seen).__name__)
+            _log.debug("polled", **about, seen=type(seen).__name__)
 
     def _is_news(self, raw_status: str) -> bool:
         """Whether this is a word of PhotoGPT's that nobody has told us of; once for each, and not without end."""

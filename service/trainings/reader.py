@@ -11,7 +11,7 @@ from service.domain.secret import Secret
 from service.domain.training import KeyRefused, Observation, Rules, Seen, Unreadable
 from service.photogpt.client import PhotoGPT
 from service.photogpt.listing import Listed
-from service.storage.trainings import DueTraining
+from service.storage.due_training import DueTraining
 from service.telemetry.logging import get_logger
 from service.telemetry.tracing import Kind, Tracer
 from service.tenancy import Tenancy

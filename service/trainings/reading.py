@@ -11,7 +11,7 @@ from service.domain.facts import Fact
 from service.domain.schedule import next_poll
 from service.domain.training import Observation, Rules, Seen, Status, Watch, observe
 from service.storage.database import UnitOfWork
-from service.storage.trainings import DueTraining
+from service.storage.due_training import DueTraining
 from service.trainings.reader import NOT_ASKED
 from service.trainings.record import Held, Recorder
 
@@ -47,7 +47,7 @@ class Readings:
         due, after, now = reading.due, reading.after, reading.at
         due_at = None if after.suspended else now + reading.delay
         held = Held(due.id, due.fence, due.watch)
-        return self._recorder.save(unit, held, after, now=now, due_at=due_at, changes=reading.changes) is not None
+        return self._recorder.save_reading(unit, held, after, now=now, due_at=due_at, changes=reading.changes)
 
     def delay(self, watch: Watch, seen: Seen, now: datetime, jitter: float | None = None) -> timedelta:
         """Time to the next poll after this reading; `jitter` is drawn unless it is given."""

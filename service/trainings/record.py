@@ -1,6 +1,6 @@
 """The one place where a training changes: its new state, its events and their deliveries, in one transaction.
 
-Intake, starter, poller and cancellation all record through `Recorder.save`, so promise 4 is kept here or nowhere.
+Intake, starter, poller and cancellation all record through `Recorder`, so promise 4 is kept here or nowhere.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from service.storage.rows import EventRow
 from service.storage.tables import Training
 from service.trainings.expectation import Expectations
 from service.trainings.resource import training_resource
+
+_POLLED = {"last_polled_at"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,31 @@ class Recorder:
             unit.tenants.erase_key_if_idle(row.tenant_id)
             unit.queues.wake(row.tenant_id, now, self._queue)
         return row
+
+    def save_reading(
+        self,
+        unit: UnitOfWork,
+        held: Held,
+        watch: Watch,
+        *,
+        now: datetime,
+        due_at: datetime | None,
+        changes: Mapping[str, datetime],
+    ) -> bool:
+        """`save` of a reading; False if somebody else was first. Nearly all have nothing to tell, and cost less."""
+        if changes.keys() == _POLLED and _tells_nothing(held.before, watch):
+            polled_at = changes["last_polled_at"]
+            return unit.trainings.keep(held.id, fence=held.fence, watch=watch, due_at=due_at, polled_at=polled_at)
+        return self.save(unit, held, watch, now=now, due_at=due_at, changes=changes) is not None
+
+
+def _tells_nothing(before: Watch, after: Watch) -> bool:
+    return (
+        after.status is before.status
+        and after.overdue == before.overdue
+        and after.suspended == before.suspended
+        and after.failure == before.failure
+    )
 
 
 def _news(before: Watch, after: Watch) -> list[EventType]:

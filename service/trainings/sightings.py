@@ -21,7 +21,7 @@ from service.photogpt.answers import model_reading, says_ok
 from service.photogpt.decoding import decoded
 from service.photogpt.listing import Listing, listing
 from service.storage.database import Database, UnitOfWork
-from service.storage.trainings import DueTraining
+from service.storage.due_training import DueTraining
 from service.telemetry.logging import get_logger
 from service.trainings.reading import Reading, Readings
 

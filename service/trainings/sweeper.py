@@ -25,8 +25,8 @@ from service.domain.sweep import (
 from service.domain.training import KeyRefused, Observation, Rules, Throttled, Unreadable
 from service.photogpt.listing import Listing, Unusable
 from service.storage.database import Database, UnitOfWork
+from service.storage.due_training import DueTraining
 from service.storage.sweeps import DueSweep
-from service.storage.trainings import DueTraining
 from service.telemetry.logging import get_logger
 from service.telemetry.metrics import Metrics
 from service.trainings.reader import NOT_ASKED, Reader

@@ -13,7 +13,9 @@ import os
 import socket
 import sys
 
-import service.cli
+import service.__main__
+import service.cli.commands
+import service.cli.serving
 import service.server
 import service.simulator.photogpt
 import service.simulator.receiver
@@ -29,7 +31,7 @@ def main() -> None:
         if _forked(orders, files):
             orders.close()
             _become(**json.loads(text))
-            service.cli.main()
+            service.__main__.main()
             return
         for file in files:
             os.close(file)

@@ -150,6 +150,8 @@ def test_errors_are_one_line_with_the_remedy(tmp_path: Path) -> None:
         (["listen"], {"GATEWAY_URL": "http://127.0.0.1:9"}, 3, "is `photogpt-webhooks serve` running?"),
         (["endpoints", "delete", "whe_1"], {"GATEWAY_URL": "nowhere"}, 3, "missing an 'http://'"),
         (["serve"], {"GATEWAY_POLL_INTERVAL": "soon"}, 2, "GATEWAY_POLL_INTERVAL"),
+        # Only without options it goes past typer.
+        (["serve", "--role", "all"], {"GATEWAY_POLL_INTERVAL": "soon"}, 2, "GATEWAY_POLL_INTERVAL"),
         (["serve"], {"DATABASE_URL": "postgresql://x@127.0.0.1:9/x"}, 2, "GATEWAY_MASTER_KEY"),
         (["serve"], {"GATEWAY_MODE": "gateway"}, 2, "needs GATEWAY_MASTER_KEY"),
         (["serve"], {"GATEWAY_MODE": "gateway", "GATEWAY_MASTER_KEY": "A" * 43 + "="}, 2, "is an example"),

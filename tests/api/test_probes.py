@@ -10,8 +10,8 @@ import pytest
 
 from service.app import create_health_app
 from service.claimloop import Claimed
+from service.storage.due_training import DueTraining
 from service.storage.sweeps import DueSweep
-from service.storage.trainings import DueTraining
 from tests.support.gateway import Gateway, World, client
 from tests.support.outage import find_database, full_disk, lose_database
 from tests.support.waiting import wait_until

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from service.cli import run
+from service.cli.commands import run
 from service.environment import environment_without_settings
 
 

@@ -15,8 +15,8 @@ import httpx
 import pytest
 import typer
 
-from service.cli import app
 from service.cli.client import GatewayClient
+from service.cli.commands import app
 from service.environment import environment_without_settings
 from tests.cli.running import command, process
 
@@ -125,7 +125,7 @@ def test_ctrl_c_ends_quietly() -> None:
 
 
 def test_nothing_heavy_is_imported_before_a_command_runs() -> None:
-    script = f"import service.cli, sys; print([name for name in {HEAVY} if name in sys.modules])"
+    script = f"import service.cli.commands, sys; print([name for name in {HEAVY} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 

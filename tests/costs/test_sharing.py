@@ -14,7 +14,7 @@ from tests.costs.bounds import COMMITS_OF_100_POLLS, CONNECTIONS_OF_100_POLLS, C
 from tests.costs.counting import listening_to_sqlite
 from tests.costs.watching import photogpt, quiet_gateway, watch
 from tests.support.gateway import Gateway, World
-from tests.support.outage import busy_writer, waiting_for_the_writer
+from tests.support.outage import busy_writer, waiting_to_be_recorded
 from tests.support.waiting import wait_until
 from tests.webhooks.ready_events import becomes_ready, subscribe
 
@@ -33,7 +33,7 @@ async def test_models_that_are_due_together_share_two_commits(world: World) -> N
                 # What comes of them meets in one commit, however slow the machine is: nobody writes before all wait.
                 async with busy_writer(database):
                     polling = [asyncio.ensure_future(polls._work(one)) for one in claimed]
-                    await wait_until(lambda: waiting_for_the_writer(database) == _COUNT, what="what came of all polls")
+                    await wait_until(lambda: waiting_to_be_recorded(gateway) == _COUNT, what="what came of all polls")
                     ear.take()
                 await asyncio.gather(*polling)
                 commits += ear.take().commits

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from typer.main import get_group
 
-from service.cli import app
+from service.cli.commands import app
 from service.settings import Settings
 from tests.deploy.reading import PROJECT, ROOT, Dockerfile, defaults
 

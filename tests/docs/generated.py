@@ -14,7 +14,7 @@ from annotated_types import Ge, Gt, Le
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from service.cli import app
+from service.cli.commands import app
 from service.settings import Settings
 from service.settings.groups import GROUPS, Group, description, variables
 from tests.docs import log_events, metrics

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import typer
 
-from service.cli import app
+from service.cli.commands import app
 from tests.docs.names import KINDS, Kind, routes, without_names
 from tests.docs.pages import DOCS, ROOT, Page, page, pages
 

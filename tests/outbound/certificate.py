@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from service.outbound.engine import tls_context
+from service.outbound.connector import tls_context
 
 _BEGINS = datetime(2020, 1, 1, tzinfo=UTC)
 

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from service.clock import SystemClock
-from service.outbound.engine import tls_context
+from service.outbound.connector import tls_context
 from service.outbound.exchange import Answer, NoAnswer, Outbound
 from service.outbound.guard import Guard, Names
 from tests.support.clock import FakeClock

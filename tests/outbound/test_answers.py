@@ -32,8 +32,25 @@ class TestAnAnswer:
             (says(CHUNKED, b"3\r\nabc\r\n", b"2\r\nde\r\n0\r\n\r\n"), b"abcde"),
             (says(b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\n\r\n", OK), b"hi"),
             (then_closes(OK), b"hi"),
+            (then_closes(b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\n", b"to ", b"the end"), b"to the end"),
+            (says(b"HTTP/1.1 304 Not Modified\r\ncontent-length: 5\r\n\r\n"), b""),
+            (says(CHUNKED, b"3;note=1\r\nabc\r\n0\r\nx-sum: 1\r\n\r\n"), b"abc"),
+            (says(b"HTTP/1.1 200 OK\ncontent-length: 2\n\nhi"), b"hi"),
+            (says(*[bytes([byte]) for byte in OK]), b"hi"),
         ],
-        ids=["length", "no content", "until it closes", "chunks", "after informational answers", "closed afterwards"],
+        ids=[
+            "length",
+            "no content",
+            "until it closes",
+            "chunks",
+            "after informational answers",
+            "closed afterwards",
+            "coded until it closes",
+            "not modified",
+            "chunks with notes and a trailer",
+            "lines that end in LF alone",
+            "byte by byte",
+        ],
     )
     async def test_may_come_in_any_form(self, behaviour: Behaviour, body: bytes) -> None:
         answer = await get(behaviour)
@@ -45,6 +62,19 @@ class TestAnAnswer:
     async def test_is_kept_up_to_the_limit(self, size: int, kept: int, complete: bool) -> None:
         answer = await get(says(f"HTTP/1.1 200 OK\r\ncontent-length: {size}\r\n\r\n".encode() + b"x" * size))
         assert (answer.body, answer.complete) == (b"x" * kept, complete)
+
+    async def test_to_a_head_has_no_body_whatever_it_says_of_one(self) -> None:
+        head = says(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n")
+        async with serving(head) as server, outbound(keep_alive=True) as client:
+            for connections in (1, 2):
+                answer = await client.send("HEAD", server.url, {})
+                assert (answer.body, answer.complete, answer.headers["content-length"]) == (b"", True, "5")
+                assert server.connections == connections
+
+    async def test_may_have_as_many_and_as_long_headers_as_are_usual(self) -> None:
+        headers = "".join(f"x-{number}: {'a' * (8000 if number < 8 else 8)}\r\n" for number in range(99))
+        answer = await get(says(f"HTTP/1.1 200 OK\r\n{headers}content-length: 2\r\n\r\nhi".encode()))
+        assert (answer.body, len(answer.headers), answer.headers["x-7"]) == (b"hi", 100, "a" * 8000)
 
     async def test_without_an_end_is_cut_and_its_connection_closed(self) -> None:
         async with serving(for_ever(b"1000\r\n" + b"x" * 4096 + b"\r\n", first=CHUNKED)) as server:

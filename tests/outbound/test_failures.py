@@ -54,6 +54,12 @@ NO_ANSWERS = [
         "protocol",
     ),
     ("has small headers without an end", for_ever(b"x-more: 1\r\n" * 100, first=b"HTTP/1.1 200 OK\r\n"), "protocol"),
+    ("has 101 headers", says(b"HTTP/1.1 200 OK\r\n" + b"x: 1\r\n" * 101 + b"\r\n"), "protocol"),
+    ("has a header of 9,000 bytes", says(b"HTTP/1.1 200 OK\r\nx: " + b"x" * 9000 + b"\r\n\r\n"), "protocol"),
+    ("has a trailer without an end", for_ever(b"x" * 8192, first=CHUNKED + b"0\r\nx-sum: "), "protocol"),
+    ("has trailers without an end", for_ever(b"x: 1\r\n" * 100, first=CHUNKED + b"0\r\n"), "protocol"),
+    ("has a chunk's note without an end", for_ever(b"x" * 8192, first=CHUNKED + b"3;x="), "protocol"),
+    ("has a status that is too small", then_closes(b"HTTP/1.1 099 OK\r\ncontent-length: 0\r\n\r\n"), "protocol"),
     ("has one header without an end", for_ever(b"x" * 8192, first=b"HTTP/1.1 200 OK\r\nx-more: "), "protocol"),
 ]
 
@@ -169,3 +175,12 @@ class TestACrashPoint:
             await client.send("GET", "http://127.0.0.1:1/", {})
         await client.close()
         assert reached == []
+
+
+@pytest.mark.parametrize("tail", ["/a b", "/a#b", "?a", "#a", "@127.0.0.2/a", "\\/a"])
+async def test_a_url_that_another_might_read_otherwise_is_not_called(tail: str) -> None:
+    async with serving(says(OK)) as server, outbound() as client:
+        with pytest.raises(NoAnswer) as failed:
+            await client.send("GET", f"http://127.0.0.1:{server.port}{tail}", {})
+        assert (failed.value.error_class.value, failed.value.sent) == ("protocol", False)
+        assert server.connections == 0

@@ -6,18 +6,25 @@ matter of the allow list, and of the names that lead to them.
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import nullcontext
 from ipaddress import ip_address
 
+import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
 from service.clock import SystemClock
+from service.domain.delivery import ErrorClass
 from service.domain.destinations import Destinations
+from service.domain.egress import target_of
 from service.domain.errors import DestinationNotAllowed
-from service.outbound.guard import Guard, on_this_machine
+from service.outbound.engine import Engine
+from service.outbound.failures import error_class_of
+from service.outbound.guard import Guard, Refused, on_this_machine
+from service.outbound.passage import Passage
 from tests.outbound.names import Script, Stuck, guard
-from tests.outbound.server import OK, Server, failure, outbound, says, serving
+from tests.outbound.server import OK, TLS, Server, failure, outbound, says, serving
 from tests.support.waiting import wait_until
 
 REFUSED = ("blocked", False)
@@ -91,6 +98,30 @@ class TestAName:
             assert await calls(server, "receiver.example", [*many, "127.0.2.1"], allow="127.0.1.0/24") == "blocked"
             assert server.connections == 0
             assert await calls(server, "receiver.example", many, allow="127.0.1.0/24") == "200"
+
+    async def test_is_judged_by_all_its_addresses_where_an_answer_streams_too(self) -> None:
+        script = Script(["127.0.0.2", "127.0.0.9"])
+        its_guard = guard(script.lookup, allow="127.0.0.2/32")
+        engine = Engine(tls=TLS, names=script.lookup, guard=its_guard, proxy=None, keep_alive=None)
+        async with serving(says(OK), host="127.0.0.2") as server:
+            way, url = Passage(), f"http://receiver.example:{server.port}/"
+            with pytest.raises(aiohttp.ClientError) as failed:
+                await engine.begin(way, "GET", url, {}, None, aiohttp.ClientTimeout())
+            await engine.close()
+            assert (error_class_of(failed.value, way), server.connections) == (ErrorClass.BLOCKED, 0)
+
+    async def test_is_asked_nothing_over_a_connection_to_another_address_than_was_judged(self) -> None:
+        script = Script(["127.0.0.2"])
+        its_guard = guard(script.lookup, allow="127.0.0.0/8")
+        async with serving(says(OK), host="127.0.0.1") as server:
+            way = Passage(guard=its_guard, target=target_of(f"http://receiver.example:{server.port}/"))
+            way.approve(await script.lookup.addresses("receiver.example", server.port, timeout=None))
+            _, elsewhere = await asyncio.open_connection("127.0.0.1", server.port)
+            with pytest.raises(Refused):
+                way.leave(elsewhere.transport)
+            assert not way.sent
+            elsewhere.close()
+            await elsewhere.wait_closed()
 
     async def test_is_judged_anew_at_each_connect(self) -> None:
         script = Script(["127.0.0.2"], ["127.0.0.1"])

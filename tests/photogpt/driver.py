@@ -11,7 +11,7 @@ import httpx
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.domain.secret import Secret
-from service.outbound.engine import tls_context
+from service.outbound.connector import tls_context
 from service.outbound.exchange import Outbound
 from service.photogpt.client import PhotoGPT
 from tests.support.clock import FakeClock

@@ -44,6 +44,8 @@ class Disk:
 class Handle:
     """One process's `storage.database.Runner`; `dead` once that process has ended."""
 
+    one_writer = True
+
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
         self._queued: list[tuple[Job, asyncio.Future[Any]]] = []
@@ -128,6 +130,8 @@ def _migrated() -> bytes:
     disk = sqlite_engine("sqlite://", begin="BEGIN", pool_size=1, poolclass=StaticPool)
 
     class Direct:
+        one_writer = True
+
         async def write(self, work: Callable[[Connection], T], of: str | None = None) -> T:
             with disk.begin() as connection:
                 return work(connection)

@@ -11,8 +11,8 @@ from service.domain.delivery import DeliveryStatus
 from service.domain.training import Status
 from service.storage.database import Database, UnitOfWork
 from service.storage.due_delivery import SendLimits
+from service.storage.due_training import PollLimits
 from service.storage.tables import Delivery, Training
-from service.storage.trainings import PollLimits
 from tests.support.rows import LEASE, a_callback, a_delivery, a_tenant, a_training, an_event, store
 
 

@@ -10,8 +10,8 @@ import pytest
 from service.domain.event import DEFAULT_CALLBACK_EVENTS, EventType
 from service.domain.training import Failure, QueueRules, Signal, Status, Watch
 from service.storage.database import Database, UnitOfWork
+from service.storage.due_training import DueTraining, watch_of
 from service.storage.tables import Delivery, Event, Tenant, Training
-from service.storage.trainings import DueTraining, watch_of
 from service.trainings.record import Held, Recorder
 from tests.storage.interleaving import uncommitted, wait_for_a_blocked_transaction
 from tests.support.rows import LEASE, NOW, a_callback, a_tenant, a_training, columns_of, store, stored, stored_one

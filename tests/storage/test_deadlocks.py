@@ -7,8 +7,8 @@ from sqlalchemy import text
 from sqlmodel import col, select, update
 
 from service.storage.database import Database, UnitOfWork
+from service.storage.due_training import watch_of
 from service.storage.tables import Attempt, Delivery, Training
-from service.storage.trainings import watch_of
 from tests.storage.interleaving import commit_elsewhere, uncommitted, wait_for_a_blocked_transaction
 from tests.storage.sending import DELIVERED, OK, attempts, claim, one_delivery, record
 from tests.support.rows import LEASE, NOW, a_tenant, a_training, store, stored

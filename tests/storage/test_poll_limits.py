@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.storage.database import Database
+from service.storage.due_training import DueTraining, PollLimits
 from service.storage.tables import Training
-from service.storage.trainings import DueTraining, PollLimits
 from tests.support.rows import LEASE, NOW, a_tenant, a_training, store, stored
 
 SECOND = timedelta(seconds=1)

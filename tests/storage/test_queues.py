@@ -10,9 +10,9 @@ import pytest
 
 from service.domain.training import QueueRules, Signal, Status
 from service.storage.database import Database, UnitOfWork
+from service.storage.due_training import watch_of
 from service.storage.queues import DueQueue, QueueState
 from service.storage.tables import Tenant, Training
-from service.storage.trainings import watch_of
 from service.trainings.queueing import Queueing
 from service.trainings.record import Held, Recorder
 from tests.storage.interleaving import commit_elsewhere, uncommitted, wait_for_a_blocked_transaction

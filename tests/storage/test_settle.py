@@ -5,13 +5,13 @@ from datetime import timedelta
 from typing import TypeVar
 
 import pytest
-from sqlalchemy import Connection
 
 from service.domain.errors import StorageUnavailable
 from service.domain.training import Status, Watch
-from service.storage.database import Database, Runner, UnitOfWork
+from service.storage.database import Database, UnitOfWork
 from service.storage.installation import Heartbeat
 from service.storage.tables import Tenant, Training
+from tests.storage.unreliable import Hurried, Unreliable
 from tests.support.clock import FakeClock
 from tests.support.outage import full_disk
 from tests.support.rows import NOW, a_tenant, a_training, store, stored, stored_one
@@ -20,47 +20,9 @@ T = TypeVar("T")
 LATER = NOW + timedelta(seconds=2)
 
 
-class Unreliable:
-    """A runner whose writes fail so many times; before their commit, or after it, so that nobody hears of it."""
-
-    def __init__(self, inner: Runner, *, failures: int, after_commit: bool = False) -> None:
-        self.tries = 0
-        self._inner = inner
-        self._failures = failures
-        self._after_commit = after_commit
-
-    async def write(self, work: Callable[[Connection], T], of: str | None = None) -> T:
-        self.tries += 1
-        fails = self.tries <= self._failures
-        if fails and not self._after_commit:
-            raise ConnectionResetError("the database went away")
-        result = await self._inner.write(work, of)
-        if fails:
-            raise ConnectionResetError("the database went away")
-        return result
-
-    async def read(self, work: Callable[[Connection], T]) -> T:
-        return await self._inner.read(work)
-
-    migrate = write
-
-    async def scrub(self) -> bool:
-        return await self._inner.scrub()
-
-    async def close(self) -> None:
-        await self._inner.close()
-
-
 def adds_tenant(unit: UnitOfWork) -> str:
     unit.session.add(a_tenant())
     return "added"
-
-
-class Hurried(FakeClock):
-    """Who sleeps by it has slept already."""
-
-    async def sleep(self, seconds: float) -> None:
-        self.advance(seconds)
 
 
 async def settle(runner: Unreliable, work: Callable[[UnitOfWork], T], *, within: float) -> T:

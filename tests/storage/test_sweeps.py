@@ -9,9 +9,9 @@ import pytest
 
 from service.domain.training import Status
 from service.storage.database import Database, UnitOfWork
+from service.storage.due_training import DueTraining, PollLimits
 from service.storage.sweeps import MOST_OF_ONE_SWEEP, DueSweep, SweepLimits
 from service.storage.tables import Tenant, Training
-from service.storage.trainings import DueTraining, PollLimits
 from tests.storage.plans import plan_of
 from tests.support.rows import LEASE, NOW, a_tenant, a_training, store, stored
 

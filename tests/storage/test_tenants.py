@@ -9,8 +9,8 @@ import pytest
 
 from service.domain.training import QueueRules, Signal, Status
 from service.storage.database import Database, UnitOfWork
+from service.storage.due_training import watch_of
 from service.storage.tables import Tenant, Training
-from service.storage.trainings import watch_of
 from service.trainings.record import Held, Recorder
 from tests.storage.interleaving import uncommitted, wait_for_a_blocked_transaction
 from tests.support.rows import NOW, a_tenant, a_training, store, stored, stored_one

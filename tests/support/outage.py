@@ -64,7 +64,7 @@ async def busy_writer(database: Database) -> AsyncIterator[None]:
         await task
 
 
-def waiting_for_the_writer(database: Database) -> int:
-    """How many units of work it will find when it is no longer busy."""
-    waiting: int = database._runner._jobs.qsize()  # type: ignore[attr-defined]
-    return waiting
+def waiting_to_be_recorded(gateway: Gateway) -> int:
+    """How many polls have ended, and will find the writer when it is no longer busy."""
+    lines = gateway.components.trainings.poller._recording._lines
+    return sum(len(line) for line in lines.values())

@@ -112,7 +112,7 @@ class TestSwitchedOn:
             pass
         async with asyncio.timeout(10):
             await tracer.close()
-        # Its back-off draws from the one generator of the process, which Hypothesis watches in the tests after this one.
+        # It draws its back-off from the generator of the process, which Hypothesis watches in the tests after this one.
         [sender] = [thread for thread in threading.enumerate() if thread.name == "last-spans"]
         await asyncio.to_thread(sender.join)
 

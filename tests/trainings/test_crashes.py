@@ -9,9 +9,9 @@ import pytest
 
 from service.claimloop import Claimed
 from service.domain.training import Status
+from service.storage.due_training import DueTraining
 from service.storage.sweeps import DueSweep
 from service.storage.tables import Training
-from service.storage.trainings import DueTraining
 from tests.support.gateway import MODEL, Gateway, World, drive
 
 
