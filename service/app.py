@@ -26,6 +26,7 @@ from service.api import (
 )
 from service.api.access import Access
 from service.api.body import BodyGuard
+from service.api.direct import DirectRoutes
 from service.api.edge import Edge
 from service.api.schemas import EndpointEventOut, EventOut, Problem
 from service.components import Components
@@ -78,13 +79,14 @@ def create_app(components: Components | None = None, rng: random.Random | None =
         telemetry=_NO_TELEMETRY,
     )
     app.state.components = components
-    app.router.routes += [trainings.start, proxy.photogpt]  # first of all
+    app.router.routes.append(proxy.photogpt)
     for module in (trainings, webhook_endpoints, events, deliveries, signing_secret, signing_keys, account, health):
         app.include_router(module.router)
     if documented:
         docs.install(app)
     _describe_webhooks(app)
     problems.install(app)
+    app.add_middleware(DirectRoutes, routes=[trainings.start, trainings.read, proxy.photogpt])
     app.add_middleware(BodyGuard, forms=page)
     app.add_middleware(
         Edge,

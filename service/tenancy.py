@@ -109,8 +109,11 @@ class Tenancy:
 
     def ensure(self, unit: UnitOfWork, caller: Caller) -> Tenant:
         """The caller's tenant row. Only for a caller whose key PhotoGPT has accepted."""
-        secret = self._keyring.seal_secret(caller.tenant_id, self._keyring.new_secret())
-        return unit.tenants.ensure(caller.tenant_id, sealed_signing_secret=secret, now=self._clock.now())
+
+        def new_secret() -> bytes:
+            return self._keyring.seal_secret(caller.tenant_id, self._keyring.new_secret())
+
+        return unit.tenants.ensure(caller.tenant_id, new_secret=new_secret, now=self._clock.now())
 
     async def admit(self, caller: Caller) -> None:
         """Let PhotoGPT say whether a key that is new here is good, before anything is stored, sent or held open for it.

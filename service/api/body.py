@@ -142,14 +142,7 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 def strict_json(body: bytes) -> Any:
     """The JSON value in `body`, or NotStrictJson with the reason."""
     try:
-        text = body.decode("utf-8")
-        value = json.loads(
-            text,
-            parse_constant=_refuse_constant,
-            parse_float=_finite,
-            parse_int=_bounded,
-            object_pairs_hook=_without_duplicates,
-        )
+        value = _decoded(body.decode("utf-8"))
         _check(value, depth=0)
     except UnicodeDecodeError:
         raise NotStrictJson("it is not UTF-8") from None
@@ -183,6 +176,11 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         raise NotStrictJson("a key occurs twice in one object")
     return found
+
+
+_decoded = json.JSONDecoder(
+    parse_constant=_refuse_constant, parse_float=_finite, parse_int=_bounded, object_pairs_hook=_without_duplicates
+).decode
 
 
 def _check(value: Any, depth: int) -> None:

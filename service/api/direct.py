@@ -1,8 +1,9 @@
-"""Routes on the way of every training, answered past FastAPI.
+"""Routes on the way of every training, answered before FastAPI.
 
-What it finds out anew for each request (dependencies, headers, the body's model) takes it longer than all the rest of a
-train request takes us. So these routes are plain functions of a request that say in their first lines what they need,
-and are asked before FastAPI's; those of theirs that are to be documented have a twin there that only describes them.
+What it finds out anew for each request (dependencies, headers, the body's model), and the layers that it keeps round
+its routes, take it longer than all the rest of a request takes us. So these routes are plain functions of a request
+that say in their first lines what they need; those of theirs that are to be documented have a twin there that only
+describes them.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from starlette.requests import Request
 from starlette.routing import Match, Route
 
 from service.api.body import JSON
+from service.api.problems import problem_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from starlette.responses import Response
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from service.components import Components
     from service.tenancy import Caller
@@ -31,10 +33,12 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class Direct(Route):
-    """What `answer` raises becomes a problem as elsewhere: that is outside of all routes."""
+    """`answer` is asked by `DirectRoutes`; among FastAPI's routes it stands for methods that it does not take."""
 
     def __init__(self, path: str, answer: Callable[[Request], Awaitable[Response]], *, methods: Iterable[str]) -> None:
-        super().__init__(path, _Asgi(answer), methods=[*methods], name=getattr(answer, "__name__", path))
+        super().__init__(path, answer, methods=[*methods])
+        self.methods = {*methods}  # Starlette adds HEAD to GET, and FastAPI does not
+        self.answer = answer
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         match, found = super().matches(scope)
@@ -42,15 +46,33 @@ class Direct(Route):
         return match, found
 
 
-class _Asgi:
-    """Not a function, which Starlette would take for one of a request, and wrap once more."""
+class DirectRoutes:
+    """ASGI middleware, within all others of ours. What `routes` raise becomes a problem as elsewhere."""
 
-    def __init__(self, answer: Callable[[Request], Awaitable[Response]]) -> None:
-        self._answer = answer
+    def __init__(self, app: ASGIApp, *, routes: Sequence[Direct]) -> None:
+        self._app = app
+        self._routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = await self._answer(Request(scope, receive, send))
-        await response(scope, receive, send)
+        for route in self._routes:
+            match, found = route.matches(scope)
+            if match is Match.FULL:
+                scope.update(found)
+                await _answer(route, scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+async def _answer(route: Direct, scope: Scope, receive: Receive, send: Send) -> None:
+    request = Request(scope, receive, send)
+    try:
+        response = await route.answer(request)
+    except Exception as error:
+        refusal = await problem_of(request, error)
+        if refusal is None:
+            raise
+        response = refusal
+    await response(scope, receive, send)
 
 
 def parts_of(request: Request) -> Components:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import RouteContext, iter_route_contexts
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 
 from service.api.safe_headers import with_safe_headers
@@ -89,11 +89,17 @@ def upstream_unreachable(detail: str, training: Any | None = None) -> JSONRespon
 
 def install(app: FastAPI) -> None:
     """Turn every error of `app` into a problem, the framework's own included."""
-    app.add_exception_handler(GatewayError, _gateway_error)
-    app.add_exception_handler(SealBroken, _seal_broken)
-    app.add_exception_handler(RequestValidationError, _validation_error)
-    app.add_exception_handler(HTTPException, _http_error)
+    for kind, answer in _ANSWERS.items():
+        app.add_exception_handler(kind, answer)
     app.add_exception_handler(Exception, _defect)
+
+
+async def problem_of(request: Request, error: Exception) -> Response | None:
+    """The same for an error that the framework did not see; None for a defect, which is answered outside of it all."""
+    for kind in type(error).__mro__:
+        if kind in _ANSWERS:
+            return await _ANSWERS[kind](request, error)
+    return None
 
 
 async def _gateway_error(_request: Request, error: Exception) -> JSONResponse:
@@ -151,6 +157,14 @@ async def _defect(_request: Request, _error: Exception) -> JSONResponse:
     answer = problem(500, "internal_error", "Something went wrong on our side.")
     answer.raw_headers[:] = with_safe_headers(answer.raw_headers)
     return answer
+
+
+_ANSWERS: Mapping[type[Exception], Callable[[Request, Exception], Awaitable[Response]]] = {
+    GatewayError: _gateway_error,
+    SealBroken: _seal_broken,
+    RequestValidationError: _validation_error,
+    HTTPException: _http_error,
+}
 
 
 def _allowed(request: Request) -> list[str]:

@@ -104,13 +104,17 @@ async def list_trainings(
 )
 async def get_training(
     training_id: str,
-    request: Request,
-    parts: Parts,
     caller: Authenticated,
     prefer: Annotated[str | None, Header(description="`wait=N`: wait up to N seconds for another status.")] = None,
-) -> Response:
-    seconds = _wait(prefer)
-    training = await _read(parts, caller, training_id)
+) -> None:
+    """Only described here: `read` answers."""
+
+
+async def _get(request: Request) -> Response:
+    parts = parts_of(request)
+    caller = caller_of(request, parts)
+    seconds = _wait(request.headers.get("prefer"))
+    training = await _read(parts, caller, request.path_params["training_id"])
     headers = {"cache-control": "no-cache"}
     if seconds is not None:
         headers["preference-applied"] = f"wait={seconds:g}"
@@ -122,6 +126,9 @@ async def get_training(
     if etag in [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]:
         return Response(status_code=304, headers={"etag": etag, "cache-control": "no-cache"})
     return response
+
+
+read = Direct(f"{router.prefix}/{{training_id}}", _get, methods=["GET"])
 
 
 @router.delete(

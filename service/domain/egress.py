@@ -13,7 +13,7 @@ from ipaddress import IPv6Address
 from service.domain.addresses import Address, read_address
 
 LONGEST_URL = 2048
-# A URL is read when it is given, checked and called, and a webhook endpoint's at each attempt.
+# A URL is read when it is given, checked and called, and a webhook endpoint's at each attempt; hosts are few.
 _REMEMBERED = 256
 _TOO_LONG = f"is longer than {LONGEST_URL} characters"
 # RFC 3986 characters only, without backslash, blank, quote or control characters.
@@ -85,6 +85,7 @@ def _read(text: str) -> tuple[Target, str]:
     return Target(scheme, host, port, literal), f"{parts['path'] or '/'}{parts['query'] or ''}"
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def read_host(text: str) -> tuple[str, Address | None]:
     """Canonical host, and its address if it is one. ValueError says what is wrong, as in `canonical_url`."""
     if not text.isascii():

@@ -99,6 +99,8 @@ _SIGNALS = {
     "failed": Signal.SEEN_FAILED,
     "error": Signal.SEEN_FAILED,
 }
+_NOT_UNDER_WAY = _NOT_STARTED | _SIGNALS.keys()
+_KNOWN = _NOT_UNDER_WAY | {"training"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,12 +209,12 @@ def observe(watch: Watch, seen: Seen, now: datetime, rules: Rules) -> Watch:
 
 def is_known(raw_status: str) -> bool:
     """Whether PhotoGPT's word is one that its documentation or this file names."""
-    return raw_status.strip().lower() in _SIGNALS.keys() | _NOT_STARTED | {"training"}
+    return raw_status.strip().lower() in _KNOWN
 
 
 def is_under_way(seen: Observation) -> bool:
     """Whether it says neither an end nor that nothing has begun."""
-    return seen.status not in _SIGNALS.keys() | _NOT_STARTED
+    return seen.status not in _NOT_UNDER_WAY
 
 
 def _read(watch: Watch, seen: Seen, now: datetime, rules: Rules) -> Watch:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
-from sqlmodel import col, func, select
+from sqlalchemy import bindparam, func, select
 
 from service.domain.training import ACTIVE
-from service.storage.tables import Delivery, Training, WebhookEndpoint
+from service.storage.prepared import DELIVERIES, ENDPOINTS, TRAININGS
+from service.storage.statement import Statement
 from service.storage.transaction import Repository
 
 
@@ -30,24 +32,25 @@ class Count:
 
 class Census(Repository):
     def count(self, now: datetime) -> Count:
-        *by_status, overdue, suspended = self._session.exec(_TRAININGS).one()
+        asked = self._transaction
+        *by_status, overdue, suspended = asked.one(_TRAININGS)
         found = Count(dict(zip(ACTIVE, by_status, strict=True)), overdue, suspended)
-        waiting = select(func.count()).where(col(Delivery.due_at).is_not(None))
-        found.due = self._session.exec(waiting.where(col(Delivery.due_at) <= now)).one()
-        found.later = self._session.exec(waiting.where(col(Delivery.due_at) > now)).one()
-        found.endpoints = dict(self._session.exec(_ENDPOINTS).all())
+        found.due, found.later = asked.one(_DUE, now=now), asked.one(_LATER, now=now)
+        found.endpoints = dict(asked.all(_ENDPOINTS))
         return found
 
 
 # Side by side in one pass: to put them into groups SQLite would sort them all.
 _FIGURES: list[Any] = [
-    *(func.count().filter(col(Training.status) == status) for status in ACTIVE),
-    func.count().filter(col(Training.overdue)),
-    func.count().filter(col(Training.suspended)),
+    *(func.count().filter(TRAININGS.c.status == status) for status in ACTIVE),
+    func.count().filter(TRAININGS.c.overdue),
+    func.count().filter(TRAININGS.c.suspended),
 ]
-_TRAININGS: Any = select(*_FIGURES).where(col(Training.finished_at).is_(None))
-_ENDPOINTS = (
-    select(WebhookEndpoint.status, func.count())
-    .where(col(WebhookEndpoint.deleted_at).is_(None))
-    .group_by(WebhookEndpoint.status)
+_TRAININGS: Statement[Any] = Statement(select(*_FIGURES).where(TRAININGS.c.finished_at.is_(None)))
+_NOW = bindparam("now", type_=DELIVERIES.c.due_at.type)
+_WAITING = select(func.count()).where(DELIVERIES.c.due_at.is_not(None))
+_DUE: Statement[int] = Statement(_WAITING.where(DELIVERIES.c.due_at <= _NOW), itemgetter(0))
+_LATER: Statement[int] = Statement(_WAITING.where(DELIVERIES.c.due_at > _NOW), itemgetter(0))
+_ENDPOINTS: Statement[Any] = Statement(
+    select(ENDPOINTS.c.status, func.count()).where(ENDPOINTS.c.deleted_at.is_(None)).group_by(ENDPOINTS.c.status)
 )

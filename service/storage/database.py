@@ -12,11 +12,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from sqlalchemy import Connection, text
-from sqlmodel import Session, col, func, select, update
+from sqlmodel import Session, col, func, select
 
 from service.clock import Clock, SystemClock
 from service.domain.errors import StorageUnavailable
 from service.domain.facts import Facts
+from service.storage import prepared
 from service.storage.call_counts import CallCounts
 from service.storage.census import Census
 from service.storage.deliveries import Deliveries
@@ -109,8 +110,7 @@ class UnitOfWork:
 
     def beat(self, now: datetime) -> None:
         """Write the heartbeat; the first of all inserts it, and yields to another replica that was first."""
-        written = self.session.exec(update(Heartbeat).where(col(Heartbeat.id) == 1).values(at=now))
-        if written.rowcount == 0:
+        if not self.transaction.run(prepared.BEAT, now=now):
             insert_if_new(self.transaction, Heartbeat(id=1, at=now))
 
 

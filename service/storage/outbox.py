@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy import Boolean, Exists, and_, bindparam, exists, or_
-from sqlmodel import col, func, select, update
+from sqlmodel import col, select, update
 
 from service.crashpoints import CrashPoint, reached
 from service.domain import ids
@@ -150,9 +150,7 @@ class Outbox(Repository):
 
     def oldest_due(self) -> datetime | None:
         """When the delivery that waits longest became due, or the next one will."""
-        # Only said so does SQLite look into the index of what is due, and not through the table.
-        waiting = col(Delivery.due_at).is_not(None)
-        return self._session.exec(select(func.min(col(Delivery.due_at))).where(waiting)).one()
+        return self._transaction.one(prepared.OLDEST_DELIVERY)
 
     def pull_in(self, schedule: Sequence[timedelta], *, now: datetime, lease_for: timedelta) -> int:
         """For a wall clock that was put back: no attempt is due later than its step, counted from now, allows."""

@@ -1,15 +1,18 @@
-"""What every train request, poll and attempt runs, said once (`statement`).
+"""What every train request, poll and attempt runs, and every heartbeat, said once (`statement`).
 
 Only what stands in the way of each of them is here; the rest says what it wants where it asks, by a session.
 """
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import cache
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import bindparam, false, select, update
+from sqlalchemy import Column, bindparam, false, func, select, update
 
+from service.storage.installation import Heartbeat
 from service.storage.rows import CallbackRow, EndpointRow, TenantRow, TrainingRow
 from service.storage.statement import Change, Statement, listed, parameters, rows_of, table_of
 from service.storage.tables import Attempt, Callback, Delivery, Event, Tenant, Training, WebhookEndpoint
@@ -17,6 +20,18 @@ from service.storage.tables import Attempt, Callback, Delivery, Event, Tenant, T
 TENANTS, TRAININGS, CALLBACKS = table_of(Tenant), table_of(Training), table_of(Callback)
 ENDPOINTS, EVENTS = table_of(WebhookEndpoint), table_of(Event)
 DELIVERIES, ATTEMPTS = table_of(Delivery), table_of(Attempt)
+_HEARTBEATS = table_of(Heartbeat)
+
+
+def _oldest(due: Column[Any]) -> Statement[datetime | None]:
+    """When the row that waits longest became due, or the next one will."""
+    # Only said so does SQLite look into the index of what is due, and not through the table.
+    return Statement(select(func.min(due)).where(due.is_not(None)), itemgetter(0))
+
+
+OLDEST_TRAINING, OLDEST_DELIVERY = _oldest(TRAININGS.c.due_at), _oldest(DELIVERIES.c.due_at)
+OLDEST_QUEUE = _oldest(TENANTS.c.queue_due_at)
+BEAT = Change(update(_HEARTBEATS).where(_HEARTBEATS.c.id == 1).values(at=bindparam("now", type_=_HEARTBEATS.c.at.type)))
 
 TENANT = Statement(select(TENANTS).where(TENANTS.c.id == bindparam("tenant_id")), rows_of(TenantRow))
 HOLD_TENANT: Statement[Any] = Statement(

@@ -135,8 +135,7 @@ class Queues(Repository):
 
     def oldest_due(self) -> datetime | None:
         """When the queue that waits longest became due, or the next one will."""
-        due = col(Tenant.queue_due_at)
-        return self._session.exec(select(func.min(due)).where(due.is_not(None))).one()
+        return self._transaction.one(prepared.OLDEST_QUEUE)
 
     def _waiting(self, tenant_id: str, now: datetime, rules: QueueRules) -> tuple[Waiting, ...]:
         first = self._first(tenant_id, 1)

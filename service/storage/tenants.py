@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 
 from sqlalchemy import Exists, bindparam, exists, null, or_
@@ -19,11 +20,11 @@ class Tenants(Repository):
     def get(self, tenant_id: str) -> Tenant | None:
         return self._transaction.first(prepared.TENANT, tenant_id=tenant_id)
 
-    def ensure(self, tenant_id: str, *, sealed_signing_secret: bytes, now: datetime) -> Tenant:
-        """The tenant, made with this signing secret if it is new. Safe when two requests make it at once."""
+    def ensure(self, tenant_id: str, *, new_secret: Callable[[], bytes], now: datetime) -> Tenant:
+        """The tenant, made with such a sealed signing secret if it is new. Safe when two requests make it at once."""
         known = self.get(tenant_id)
         if known is None:
-            tenant = TenantRow(id=tenant_id, sealed_signing_secret=sealed_signing_secret, created_at=now)
+            tenant = TenantRow(id=tenant_id, sealed_signing_secret=new_secret(), created_at=now)
             known = tenant if insert_if_new(self._transaction, tenant) else self.get(tenant_id)
         if known is None:
             raise LookupError(tenant_id)

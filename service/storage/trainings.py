@@ -88,9 +88,7 @@ class Trainings(Repository):
 
     def oldest_due(self) -> datetime | None:
         """When the row that waits longest became due, or the next one will."""
-        # Only said so does SQLite look into the index of what is due, and not through the table.
-        waiting = col(Training.due_at).is_not(None)
-        return self._session.exec(select(func.min(col(Training.due_at))).where(waiting)).one()
+        return self._transaction.one(prepared.OLDEST_TRAINING)
 
     def postpone(self, tenant_id: str, *, until: datetime) -> None:
         """Poll nothing of this tenant before then. What another worker records at this moment has its own next poll;

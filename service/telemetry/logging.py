@@ -8,7 +8,8 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from contextvars import Token
+from contextvars import ContextVar, Token
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from service.telemetry.masking import mask_fields, mask_line
@@ -16,6 +17,9 @@ from service.telemetry.plain_structlog import structlog
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger, Processor
+
+
+_bound: ContextVar[Mapping[str, str]] = ContextVar("bound", default=MappingProxyType({}))
 
 
 def get_logger(name: str) -> FilteringBoundLogger:
@@ -30,13 +34,12 @@ class bound:  # noqa: N801  # read as a word: `with bound(request_id=...)`
 
     def __init__(self, **fields: str) -> None:
         self._fields = fields
-        self._before: Mapping[str, Token[Any]] = {}
 
     def __enter__(self) -> None:
-        self._before = structlog.contextvars.bind_contextvars(**self._fields)
+        self._before: Token[Mapping[str, str]] = _bound.set({**_bound.get(), **self._fields})
 
     def __exit__(self, *_: object) -> None:
-        structlog.contextvars.reset_contextvars(**self._before)
+        _bound.reset(self._before)
 
 
 def configure_logging(level: str, *, human: bool) -> None:
@@ -46,7 +49,7 @@ def configure_logging(level: str, *, human: bool) -> None:
     much, and they are several of each training.
     """
     shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
+        _with_bound,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -114,6 +117,12 @@ class _Lines:
     def __init__(self, name: str, handler: _Stderr) -> None:
         self.name = name
         self.debug = self.info = self.warning = self.error = self.critical = handler.write
+
+
+def _with_bound(_logger: object, _method: str, fields: Any) -> Any:
+    for name, value in _bound.get().items():
+        fields.setdefault(name, value)
+    return fields
 
 
 class _Rendered:

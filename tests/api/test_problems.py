@@ -9,8 +9,11 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+from starlette.requests import Request
+from starlette.responses import Response
 
 from service.api.body import BodyGuard
+from service.api.direct import Direct, DirectRoutes
 from service.app import create_app
 from service.domain.errors import GatewayError
 from tests.support.gateway import Gateway, client
@@ -73,6 +76,12 @@ async def test_a_wrong_method_is_told_all_right_ones(
             "code": "method_not_allowed",
             "detail": f"This route takes {allowed}.",
         }
+
+
+async def test_a_training_has_no_head(gateway: Gateway) -> None:
+    training = (await gateway.train()).json()
+    answer = await gateway.http.head(training["urls"]["self"])
+    assert (answer.status_code, answer.headers["allow"]) == (405, "DELETE, GET")
 
 
 async def test_every_wrong_field_is_named_at_once(gateway: Gateway) -> None:
@@ -168,10 +177,15 @@ async def test_a_defect_of_ours_is_a_problem_that_tells_nothing(gateway: Gateway
     def unmapped() -> None:
         raise GatewayError("An error of a kind that has no status.")
 
+    async def direct(_request: Request) -> Response:
+        raise RuntimeError("hush")
+
+    app.add_middleware(DirectRoutes, routes=[Direct("/v1/direct", direct, methods=["GET"])])
     async with client(app, raise_app_exceptions=False) as http:
         http.base_url = httpx.URL("http://localhost")
-        answer = await http.get("/v1/defect")
-        assert answer.headers["x-content-type-options"] == "nosniff"
-        assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
-        assert answer.json()["detail"] == "Something went wrong on our side."
+        for path in ("/v1/defect", "/v1/direct"):
+            answer = await http.get(path)
+            assert answer.headers["x-content-type-options"] == "nosniff"
+            assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
+            assert answer.json()["detail"] == "Something went wrong on our side."
         assert (await http.get("/v1/unmapped")).status_code == 500

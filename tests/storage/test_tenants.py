@@ -18,7 +18,7 @@ from tests.support.rows import NOW, a_tenant, a_training, store, stored, stored_
 
 async def ensure(database: Database, *, secret: bytes, minutes: int = 0) -> Tenant:
     return await database.transaction(
-        lambda unit: unit.tenants.ensure("ten_a", sealed_signing_secret=secret, now=NOW + timedelta(minutes=minutes))
+        lambda unit: unit.tenants.ensure("ten_a", new_secret=lambda: secret, now=NOW + timedelta(minutes=minutes))
     )
 
 
@@ -53,7 +53,7 @@ class TestEnsure:
 
     async def test_one_that_is_not_committed_is_waited_for(self, postgres: Database, postgres_url: str) -> None:
         def first(unit: UnitOfWork) -> None:
-            unit.tenants.ensure("ten_a", sealed_signing_secret=b"first", now=NOW)
+            unit.tenants.ensure("ten_a", new_secret=lambda: b"first", now=NOW)
 
         async with uncommitted(postgres_url, first):
             late = asyncio.create_task(ensure(postgres, secret=b"second"))
