@@ -28,7 +28,7 @@ class DueSweep:
     """Trainings of one tenant that its list of models is to be held against.
 
     `due` of them would have been polled now, `claimed` by this process; `others` would have been later. Nobody polls
-    them until `paused_until`.
+    them until `paused_until`. `gap`: from the reading of the list to the next.
     """
 
     tenant_id: str
@@ -37,6 +37,7 @@ class DueSweep:
     others: tuple[DueTraining, ...]
     claimed: tuple[DueTraining, ...]
     paused_until: datetime
+    gap: timedelta
 
     @property
     def watched(self) -> tuple[DueTraining, ...]:
@@ -96,13 +97,12 @@ class Sweeps(Repository):
         """Claimed and not polled: let them be claimed again."""
         self._poll_now(trainings, now)
 
-    def end(self, sweep: DueSweep, *, again: datetime | None = None) -> None:
+    def end(self, sweep: DueSweep, *, again: datetime) -> None:
         """Others may poll this tenant again, unless they have been told to wait; no sweep of it before `again`."""
         mine = col(Tenant.polls_paused_until) == sweep.paused_until
         of_tenant = update(Tenant).where(col(Tenant.id) == sweep.tenant_id)
         self._session.exec(of_tenant.where(mine).values(polls_paused_until=null()))
-        if again is not None:
-            self._session.exec(of_tenant.values(sweep_after=again))
+        self._session.exec(of_tenant.values(sweep_after=again))
 
     def pull_in(self, *, latest: datetime) -> None:
         """Let no tenant wait longer for its next sweep than until then: for a wall clock that was put back."""
@@ -135,6 +135,7 @@ class Sweeps(Repository):
             others=tuple(training for row_id, training in others.items() if row_id not in waiting),
             claimed=tuple(claimed),
             paused_until=until,
+            gap=again - now,
         )
 
     def _poll_now(self, trainings: Sequence[DueTraining], now: datetime, **changes: bool) -> None:

@@ -62,24 +62,28 @@ class Sweeper:
         lease_ends = self._clock.monotonic() + self._rules.lease.total_seconds()
         record = _Record(self._database, sweep.tenant_id, self._clock, lease_ends)
         reached(CrashPoint.POLL_CLAIMED)
+        # Not from the claim on: that may have waited for the database longer than the next one will.
+        again = self._clock.now() + sweep.gap
         listed = await self._reader.models(sweep.tenant_id, sweep.sealed_key)
         reached(CrashPoint.POLL_ANSWERED)
         if isinstance(listed, Listing):
             listed = self._whole(sweep, listed)
         match listed:
             case Listing():
-                await self._compare(sweep, listed.models, record)
+                await self._compare(sweep, listed.models, record, again)
             case Unusable():
                 await self._leave_to_polls(sweep, listed, record)
             case KeyRefused() | Throttled() | Unreadable():
-                await self._fail(sweep, listed, record)
+                await self._fail(sweep, listed, record, again)
 
     @staticmethod
     def _whole(sweep: DueSweep, listing: Listing) -> Listing | Unusable:
         named = sum(training.model_id in listing.models for training in sweep.watched)
         return listing if names_enough(len(sweep.watched), named) else Unusable("names_too_few")
 
-    async def _compare(self, sweep: DueSweep, models: Mapping[str, Observation], record: _Record) -> None:
+    async def _compare(
+        self, sweep: DueSweep, models: Mapping[str, Observation], record: _Record, again: datetime
+    ) -> None:
         now, jitter = self._clock.now(), self._rng.random()
         kept: dict[str, list[DueTraining]] = defaultdict(list)
         changed: list[DueTraining] = []
@@ -101,7 +105,7 @@ class Sweeper:
         for raw_status, trainings in kept.items():
             for part in _parts(trainings):
                 await record(_keeping(part, raw_status, now, due_at))
-        await record(lambda unit: unit.sweeps.end(sweep))
+        await record(lambda unit: unit.sweeps.end(sweep, again=again))
         self._metrics.swept(Swept.USED)
         self._metrics.polled(Polled.LISTED, sum(len(trainings) for trainings in kept.values()))
 
@@ -117,13 +121,14 @@ class Sweeper:
         await record(leave)
         self._metrics.swept(Swept.UNUSABLE)
 
-    async def _fail(self, sweep: DueSweep, seen: KeyRefused | Throttled | Unreadable, record: _Record) -> None:
+    async def _fail(
+        self, sweep: DueSweep, seen: KeyRefused | Throttled | Unreadable, record: _Record, again: datetime
+    ) -> None:
         """As if each that was due had been told so: none is asked after by itself because of this."""
         now = self._clock.now()
         _log.warning("sweep_failed", tenant_id=sweep.tenant_id, seen=str(seen))
         for part in _parts(sweep.due):
             await record(self._saving(part, seen, now))
-        again = None
         if isinstance(seen, Unreadable) and seen is not NOT_ASKED:
             again = now + UNANSWERED_FOR * self._rules.poll_interval
 

@@ -16,7 +16,7 @@ from service.storage.tables import Tenant, Training
 from service.trainings.queueing import Queueing
 from service.trainings.record import Held, Recorder
 from tests.storage.interleaving import commit_elsewhere, uncommitted, wait_for_a_blocked_transaction
-from tests.storage.plans import plan_of
+from tests.storage.plans import let_planner_know, plan_of
 from tests.support.rows import LEASE, NOW, a_queued, a_tenant, a_training, store, stored
 
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
@@ -185,6 +185,8 @@ async def test_where_nobody_waits_a_place_costs_no_query(database: Database) -> 
 async def test_it_all_goes_by_indexes(database: Database) -> None:
     await store(database, a_tenant(queue_due_at=NOW), a_queued("trn_1"), a_queued("trn_2"))
     rows = await stored(database, Training)
+    await store(database, *(a_training(f"trn_ended_{number:04}", status=Status.READY) for number in range(500)))
+    await let_planner_know(database)
     for work, tables in (
         (_claim, {"tenants": "ix_tenants_queue", "trainings": "ix_trainings_queue"}),
         (lambda unit: unit.queues.positions(rows), {"trainings": "ix_trainings_queue"}),

@@ -12,7 +12,7 @@ from service.storage.database import Database, UnitOfWork
 from service.storage.due_training import DueTraining, PollLimits
 from service.storage.sweeps import MOST_OF_ONE_SWEEP, DueSweep, SweepLimits
 from service.storage.tables import Tenant, Training
-from tests.storage.plans import plan_of
+from tests.storage.plans import let_planner_know, plan_of
 from tests.support.rows import LEASE, NOW, a_tenant, a_training, store, stored
 
 SECOND = timedelta(seconds=1)
@@ -138,7 +138,7 @@ async def test_what_is_confirmed_is_due_at_once_and_nobodys(database: Database) 
 
     def record(unit: UnitOfWork) -> None:
         unit.sweeps.confirm(sweep.watched, now=NOW + SECOND)
-        unit.sweeps.end(sweep)
+        unit.sweeps.end(sweep, again=LATER)
 
     await database.transaction(record)
     again = await claimed(database, now=NOW + SECOND)
@@ -176,9 +176,7 @@ async def test_while_a_key_is_swept_no_other_replica_claims_what_is_due_of_it(da
 async def test_a_sweep_goes_to_the_active_trainings_of_its_tenant(database: Database) -> None:
     ended = (a_training(f"trn_ended_{number:04}", status=Status.READY) for number in range(500))
     await store(database, a_tenant(), *ended, a_training("trn_1"), a_training("trn_2"))
-    if not await database.read(lambda unit: unit.transaction.is_sqlite):
-        # PostgreSQL's planner must know these rows, not those of earlier tests.
-        await database.run(lambda connection: connection.exec_driver_sql("ANALYZE trainings, tenants"))
+    await let_planner_know(database)
     plan = await plan_of(database, claim, small=True)
     assert not {"trainings", "tenants"} & plan.read_whole
     assert "uq_trainings_active" in plan.indexes("trainings")
