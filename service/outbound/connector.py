@@ -10,7 +10,6 @@ import socket
 import ssl
 import sys
 from collections.abc import Sequence
-from ipaddress import IPv6Address
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -18,7 +17,7 @@ from aiohttp.connector import AddrInfoType
 from yarl import URL
 
 from service.domain.addresses import Address, read_address
-from service.outbound.guard import Names, Refused
+from service.outbound.guard import Names, Refused, family_of
 from service.outbound.passage import Passage, passage
 
 # aiohttp dials the addresses of a name again without the one that failed first: n of them make n² / 2 connects.
@@ -73,7 +72,7 @@ class _Resolver(AbstractResolver):
                 hostname=host,
                 host=str(address),
                 port=port,
-                family=socket.AF_INET6 if isinstance(address, IPv6Address) else socket.AF_INET,
+                family=family_of(address),
                 proto=socket.IPPROTO_TCP,
                 flags=socket.AI_NUMERICHOST,
             )

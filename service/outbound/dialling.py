@@ -1,6 +1,6 @@
 """How a whole exchange gets its connection: straight to an address that was judged, or by way of the egress proxy.
 
-Straight is the event loop's own connect, at a quarter of the price of a client's connector. The proxy, and the tunnel
+Straight is the event loop's own connect, which costs less than a client's connector. The proxy, and the tunnel
 through it, are aiohttp's: `ByProxy` leans on this of its 3.14: of a request the connector asks `url`, `proxy`,
 `proxy_auth`, `proxy_headers`, `headers`, `server_hostname`, `loop` and `_ssl`, and what ClientRequest makes of these; a
 connection is open until it is closed or released, and its transport may be given another protocol. The tests of
@@ -13,7 +13,6 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Sequence
-from ipaddress import IPv6Address
 from typing import Any
 
 import aiohappyeyeballs
@@ -26,7 +25,7 @@ from yarl import URL
 
 from service.domain.addresses import Address
 from service.outbound.connector import to_dial
-from service.outbound.guard import Names
+from service.outbound.guard import Names, family_of
 from service.outbound.lines import Line
 from service.outbound.origin import Origin
 from service.outbound.passage import Passage, passage
@@ -60,13 +59,9 @@ async def dial(on_its_way: Passage, origin: Origin, *, tls: ssl.SSLContext, name
 
 async def _first_connected(addresses: Sequence[Address], port: int) -> socket.socket:
     where = [
-        (_family(address), socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (str(address), port)) for address in addresses
+        (family_of(address), socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (str(address), port)) for address in addresses
     ]
     return await aiohappyeyeballs.start_connection(where, happy_eyeballs_delay=_HEAD_START_SECONDS, interleave=1)
-
-
-def _family(address: Address) -> socket.AddressFamily:
-    return socket.AF_INET6 if isinstance(address, IPv6Address) else socket.AF_INET
 
 
 class ByProxy(aiohttp.ClientRequest):

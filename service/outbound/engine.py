@@ -1,7 +1,7 @@
 """Requests and their answers over guarded connections: whole ones, and such as stream.
 
-Where they go is judged before they are dialled (`connector`), and once more, by the peer, before a byte of the request
-goes out. Everything is off that a client does unasked. What failures mean: `failures`.
+Where they go is judged before they are dialled (`dialling`, `connector`), and once more, by the peer, before a byte of
+the request goes out. Everything is off that a client does unasked. What failures mean: `failures`.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class Engine:
             await connector.close()
 
     def _aim(self, on_its_way: Passage, url: str, read: URL) -> None:
-        """`read`: the same as aiohttp, which dials it, reads it."""
+        """`read`: `url` as yarl reads it, and by that it is dialled."""
         on_its_way.tls = read.scheme == "https"
         on_its_way.by_proxy = self._proxy is not None
         if self._guard is not None:

@@ -36,12 +36,15 @@ class Names(Protocol):
     async def addresses(self, host: str, port: int, *, timeout: float | None) -> list[Address]: ...
 
 
+def family_of(address: Address) -> socket.AddressFamily:
+    return socket.AF_INET6 if isinstance(address, IPv6Address) else socket.AF_INET
+
+
 def on_this_machine(address: Address) -> bool:
     """Whether `address` is one of this machine's own: then whoever talks to it does so from there. Nothing is sent."""
     if address.is_loopback:
         return True
-    family = socket.AF_INET6 if isinstance(address, IPv6Address) else socket.AF_INET
-    with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+    with suppress(OSError), socket.socket(family_of(address), socket.SOCK_DGRAM) as probe:
         probe.connect((str(address), 9))
         return ip_address(str(probe.getsockname()[0])) == address
     return False

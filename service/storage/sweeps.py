@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, func, null, or_, select, tuple_, update
+from sqlalchemy import bindparam, case, func, null, or_, select, tuple_, update
 from sqlmodel import col
 
 from service.domain.training import Status, Watch
@@ -100,9 +100,9 @@ class Sweeps(Repository):
     def end(self, sweep: DueSweep, *, again: datetime) -> None:
         """Others may poll this tenant again, unless they have been told to wait; no sweep of it before `again`."""
         mine = col(Tenant.polls_paused_until) == sweep.paused_until
+        paused_until = case((mine, null()), else_=col(Tenant.polls_paused_until))
         of_tenant = update(Tenant).where(col(Tenant.id) == sweep.tenant_id)
-        self._session.exec(of_tenant.where(mine).values(polls_paused_until=null()))
-        self._session.exec(of_tenant.values(sweep_after=again))
+        self._session.exec(of_tenant.values(polls_paused_until=paused_until, sweep_after=again))
 
     def pull_in(self, *, latest: datetime) -> None:
         """Let no tenant wait longer for its next sweep than until then: for a wall clock that was put back."""
